@@ -1,0 +1,190 @@
+import canonicalize from 'canonicalize'
+import { utf8 } from './bytes.ts'
+import { DunesError } from './error.ts'
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+export type JsonObject = { [key: string]: Json }
+
+export interface JsonLimits {
+  /** How many arrays and objects may be open at once, at least 1. */
+  maxDepth: number
+}
+
+/** Where and why strict parsing stopped; `offset` counts UTF-16 units from 0. */
+export class JsonError extends DunesError {
+  override readonly name = 'JsonError'
+  readonly offset: number
+  constructor(message: string, offset: number) {
+    super('JSON_MALFORMED', message, {
+      hint: 'write strict RFC 8259 JSON with unique keys',
+      details: { offset },
+    })
+    this.offset = offset
+  }
+}
+
+const LITERALS: readonly [string, Json][] = [
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+}
+const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
+const PLAIN = /[^"\\\u0000-\u001f]*/y
+
+/**
+ * Strict RFC 8259 JSON. Beyond the RFC it refuses what two parsers could read differently: duplicate keys, integers
+ * beyond 2^53 - 1, numbers that overflow to infinity, lone surrogates, and nesting deeper than `limits.maxDepth`.
+ * Throws only {@link JsonError}.
+ */
+export function parseJson(text: string, limits: JsonLimits): Json {
+  let at = 0
+
+  const refuse = (message: string, offset = at): never => {
+    throw new JsonError(message, offset)
+  }
+  const space = () => {
+    for (;;) {
+      const c = text.charCodeAt(at)
+      if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return
+      at++
+    }
+  }
+  const string = (): string => {
+    const start = at++
+    let out = ''
+    for (;;) {
+      PLAIN.lastIndex = at
+      const run = (PLAIN.exec(text) as RegExpExecArray)[0]
+      out += run
+      at += run.length
+      const c = text[at]
+      if (c === '"') {
+        at++
+        if (!out.isWellFormed()) refuse('a string holds a lone surrogate', start)
+        return out
+      }
+      if (c === undefined) refuse('a string does not end', start)
+      if (c !== '\\') refuse('a control character stands in a string')
+      const letter = text[at + 1] ?? ''
+      if (letter === 'u') {
+        const digits = text.slice(at + 2, at + 6)
+        if (!/^[0-9a-fA-F]{4}$/.test(digits)) refuse('\\u needs four hex digits')
+        out += String.fromCharCode(Number.parseInt(digits, 16))
+        at += 6
+      } else {
+        const value = Object.hasOwn(ESCAPES, letter) ? ESCAPES[letter] : undefined
+        if (value === undefined) refuse('an unknown escape')
+        out += value
+        at += 2
+      }
+    }
+  }
+  const number = (): number => {
+    NUMBER.lastIndex = at
+    const match = NUMBER.exec(text)
+    if (!match) return refuse('a value was expected')
+    const value = Number(match[0])
+    if (!Number.isFinite(value)) refuse('a number is beyond what a double can hold')
+    // Judged by value, not by spelling: 1e300 and 9007199254740993.0 lose integer precision just as well.
+    if (Number.isInteger(value) && !Number.isSafeInteger(value)) refuse('an integer is beyond 2^53 - 1')
+    at += match[0].length
+    return value
+  }
+  const value = (depth: number): Json => {
+    space()
+    const c = text[at]
+    if (c === '"') return string()
+    if (c === '{' || c === '[') {
+      if (depth >= limits.maxDepth) refuse(`nested deeper than ${limits.maxDepth}`)
+      return c === '{' ? object(depth + 1) : array(depth + 1)
+    }
+    for (const [word, literal] of LITERALS) {
+      if (text.startsWith(word, at)) {
+        at += word.length
+        return literal
+      }
+    }
+    return number()
+  }
+  const array = (depth: number): Json[] => {
+    const out: Json[] = []
+    at++
+    space()
+    if (text[at] === ']') {
+      at++
+      return out
+    }
+    for (;;) {
+      out.push(value(depth))
+      space()
+      if (text[at] === ']') {
+        at++
+        return out
+      }
+      if (text[at] !== ',') refuse('expected , or ] in an array')
+      at++
+    }
+  }
+  const object = (depth: number): JsonObject => {
+    const out: JsonObject = {}
+    at++
+    space()
+    if (text[at] === '}') {
+      at++
+      return out
+    }
+    for (;;) {
+      space()
+      if (text[at] !== '"') refuse('expected a quoted key in an object')
+      const keyAt = at
+      const key = string()
+      if (Object.hasOwn(out, key)) refuse(`duplicate key ${JSON.stringify(key.slice(0, 64))}`, keyAt)
+      space()
+      if (text[at] !== ':') refuse('expected : after a key')
+      at++
+      // defineProperty, so that a key named __proto__ is data like any other.
+      Object.defineProperty(out, key, {
+        value: value(depth),
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      })
+      space()
+      if (text[at] === '}') {
+        at++
+        return out
+      }
+      if (text[at] !== ',') refuse('expected , or } in an object')
+      at++
+    }
+  }
+
+  const out = value(0)
+  space()
+  if (at < text.length) refuse('text stands after the value')
+  return out
+}
+
+/** Canonical JSON (RFC 8785) of `value`. Throws `JCS_UNREPRESENTABLE` on what JSON cannot hold (undefined, NaN, lone surrogates). */
+export function jcs(value: unknown): string {
+  try {
+    const text = canonicalize(value)
+    if (text !== undefined && text.isWellFormed()) return text
+  } catch (cause) {
+    throw new DunesError('JCS_UNREPRESENTABLE', 'the value has no canonical JSON', { cause })
+  }
+  throw new DunesError('JCS_UNREPRESENTABLE', 'the value has no canonical JSON')
+}
+
+/** UTF-8 bytes of {@link jcs}. */
+export const jcsBytes = (value: unknown): Uint8Array => utf8(jcs(value))

@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+// Unit and property tests are quick; integration and e2e start a real Postgres and a real anvil once per file.
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/ui/**', 'test/simulate/**'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+  },
+})
