@@ -39,6 +39,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: '\t',
 }
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
+// biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 8259 section 7 forbids exactly these in a string
 const PLAIN = /[^"\\\u0000-\u001f]*/y
 
 /**

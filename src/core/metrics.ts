@@ -1,0 +1,84 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** Every metric of the indexer and the API, in one registry that is passed in and never global. */
+export interface Metrics {
+  registry: Registry
+  blocks: Counter
+  events: Counter
+  rollbacks: Counter
+  judged: Counter<'verdict' | 'reason'>
+  judgeSeconds: Histogram
+  fetches: Counter<'outcome'>
+  leaves: Counter
+  anchors: Counter<'outcome'>
+  height: Gauge<'stage'>
+  logSize: Gauge<'stage'>
+  requests: Histogram<'route' | 'method' | 'status'>
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  return {
+    registry,
+    blocks: new Counter({
+      name: 'dunes_blocks_applied_total',
+      help: 'Blocks applied to the graph',
+      registers,
+    }),
+    events: new Counter({
+      name: 'dunes_events_applied_total',
+      help: 'Chain events applied to the graph',
+      registers,
+    }),
+    rollbacks: new Counter({
+      name: 'dunes_rollbacks_total',
+      help: 'Reorganisations that were rolled back',
+      registers,
+    }),
+    judged: new Counter({
+      name: 'dunes_submissions_judged_total',
+      help: 'Settled submissions judged, by verdict and reason',
+      labelNames: ['verdict', 'reason'],
+      registers,
+    }),
+    judgeSeconds: new Histogram({
+      name: 'dunes_judge_seconds',
+      help: 'Seconds to hash, parse and verify one payload',
+      buckets: [0.0005, 0.001, 0.002, 0.004, 0.0074, 0.015, 0.03, 0.1, 0.25, 1],
+      registers,
+    }),
+    fetches: new Counter({
+      name: 'dunes_payload_fetches_total',
+      help: 'Payload fetches, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    leaves: new Counter({ name: 'dunes_leaves_logged_total', help: 'Leaves added to the log', registers }),
+    anchors: new Counter({
+      name: 'dunes_anchor_transactions_total',
+      help: 'Anchor transactions, by outcome',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    height: new Gauge({
+      name: 'dunes_block_height',
+      help: 'Block numbers: head of the chain, indexed, final',
+      labelNames: ['stage'],
+      registers,
+    }),
+    logSize: new Gauge({
+      name: 'dunes_log_size',
+      help: 'Submissions by index: settled, logged, anchored',
+      labelNames: ['stage'],
+      registers,
+    }),
+    requests: new Histogram({
+      name: 'dunes_http_request_seconds',
+      help: 'Seconds to answer an HTTP request',
+      labelNames: ['route', 'method', 'status'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+      registers,
+    }),
+  }
+}
