@@ -120,9 +120,9 @@ export type Cursor = readonly [BlockRef, ...BlockRef[]]
 /**
  * One thing that happened. Steps come in chain order, and a consumer that applies each of them in one transaction is
  * always in some state that the chain was in.
- * - `append`: a run of blocks that continues what came before. While final history is read, blocks without events are
- *   left out, except the last one of the run; after that every block is there and each one's `parentHash` is the hash
- *   of the one before. `tip` is the last block of the run.
+ * - `append`: a run of blocks that continues what came before: the first one's `parentHash` is the hash of the tip so far.
+ *   While final history is read, blocks without events are left out between the first and the last of the run; after
+ *   that every block is there and each one's `parentHash` is the hash of the one before. `tip` is the run's last block.
  * - `rollback`: every block above `to.number` is off the chain; forget it. `to` was given before, in a step or in the cursor,
  *   or is the block before the first one that was asked for.
  * - `final`: `upTo`, appended before, and everything under it can no longer be reorganised away. Never falls.
