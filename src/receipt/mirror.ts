@@ -1,0 +1,24 @@
+import { sequenceLength } from '../core/utf8.ts'
+
+/**
+ * The mirror of a text: its Unicode code points in reverse order (not its UTF-16 units, and not what a reader sees as
+ * characters). It is its own inverse and keeps the number of bytes in UTF-8.
+ */
+export const mirror = (text: string): string => [...text].reverse().join('')
+
+/**
+ * {@link mirror} on UTF-8 bytes. On bytes that are no UTF-8 it is still total and keeps the length: each byte that is
+ * part of no well-formed sequence moves alone, so that damage in a mirror stays where it is.
+ */
+export function mirrorBytes(bytes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(bytes.length)
+  let at = 0
+  let end = bytes.length
+  while (at < bytes.length) {
+    const length = (bytes[at] as number) < 0x80 ? 1 : sequenceLength(bytes, at) || 1
+    end -= length
+    for (let i = 0; i < length; i++) out[end + i] = bytes[at + i] as number
+    at += length
+  }
+  return out
+}
