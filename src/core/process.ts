@@ -34,6 +34,8 @@ export interface Guarded {
   readonly exited: Promise<Exit>
   /** The child's end, or null while it runs. */
   readonly exit: () => Exit | null
+  /** Like `exited`, and keeps this process alive until then. */
+  wait(): Promise<Exit>
   /** Ends the child step by step; resolves once it is gone, at once if it already is. */
   stop(steps: readonly StopStep[]): Promise<Exit>
 }
@@ -95,7 +97,11 @@ export async function spawnGuarded(
     }
     return exited
   }
-  return { pid, exited, exit: () => ended, stop }
+  const wait = () => {
+    child.ref()
+    return exited
+  }
+  return { pid, exited, exit: () => ended, wait, stop }
 }
 
 function started(child: ChildProcess): Promise<void> {
