@@ -49,8 +49,8 @@ function cut(text: string, mark: string): [string, string | null] {
  * Takes a payload URI apart, or returns the one sentence that says why it is refused. Never throws, whatever the string;
  * linear in its length.
  */
-export function parseUri(uri: string): UriParts | string {
-  if (uri.length > MAX_URI_BYTES) return `The URI is longer than ${MAX_URI_BYTES} bytes.`
+export function parseUri(uri: string, maxBytes: number = MAX_URI_BYTES): UriParts | string {
+  if (uri.length > maxBytes) return `The URI is longer than ${maxBytes} bytes.`
   for (let i = 0; i < uri.length; i++) {
     const c = uri.charCodeAt(i)
     if (c < 0x21 || c > 0x7e) return 'The URI holds a character that is not printable ASCII, or a space.'
