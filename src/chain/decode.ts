@@ -242,14 +242,12 @@ const ANCHOR: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
       indexed: 0,
       decode(at, _topics, data) {
         const read = new AbiReader(data, 2)
-        const event: ChainEvent = {
-          ...at,
-          type: 'leafPolicyAdded',
-          firstIndex: read.safe(),
-          policyHash: read.bytes32(),
-        }
+        const firstIndex = read.u64()
+        const policyHash = read.bytes32()
         read.end()
-        return event
+        // The contract's admin may name any index not settled yet. One that no leaf will ever have must stop nobody.
+        if (firstIndex > BigInt(Number.MAX_SAFE_INTEGER)) return null
+        return { ...at, type: 'leafPolicyAdded', firstIndex: Number(firstIndex), policyHash }
       },
     },
   ],
@@ -276,8 +274,9 @@ const ANCHOR: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
 /**
  * The event that a log of one of the two contracts says, decoded by hand: a general decoder costs many times as much on the
  * three kinds that make up nearly all logs. Null for logs that an indexer has no use for (other contracts, other events,
- * roles other than the validators'). Throws `EVENT_MALFORMED` where a known event is not the canonical ABI encoding of it,
- * holds an integer beyond 2^53 - 1, or a name or length that the contracts do not allow.
+ * roles other than the validators', a leaf policy from an index beyond 2^53 - 1 on). Throws `EVENT_MALFORMED` where a known
+ * event is not the canonical ABI encoding of it, holds an integer beyond 2^53 - 1, or a name or length that the contracts
+ * do not allow.
  */
 export function decodeLog(log: RawLog, contracts: Contracts): ChainEvent | null {
   const kinds =

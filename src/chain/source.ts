@@ -111,9 +111,13 @@ export type ChainEventType = ChainEvent['type']
 /** One member of {@link ChainEvent}, by its type. */
 export type ChainEventOf<T extends ChainEventType> = Extract<ChainEvent, { type: T }>
 
+/** Stands for what is before block 0. */
+export const BEFORE_GENESIS: BlockRef = { number: -1, hash: `0x${'0'.repeat(64)}`, time: 0 }
+
 /**
- * What a consumer knows of the chain when it (re)starts: newest first, strictly falling numbers, the last one final.
- * Gaps are allowed; after a reorg the source falls back to the newest block of the list that is still on the chain.
+ * What a consumer knows of the chain when it (re)starts: newest first, strictly falling numbers, the last one the last that
+ * was given as final, or {@link BEFORE_GENESIS} when none was. Gaps are allowed; after a reorg the source falls back to
+ * the newest block of the list that is still on the chain, and last to the block before the first one of interest.
  */
 export type Cursor = readonly [BlockRef, ...BlockRef[]]
 

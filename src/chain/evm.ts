@@ -1,0 +1,433 @@
+import { type Clock, systemClock } from '../core/clock.ts'
+import { describeError } from '../core/error.ts'
+import { backoffMs } from './backoff.ts'
+import { type EvmBlock, getBlock, getBlocks, getFinalized, inconsistent } from './blocks.ts'
+import type { Contracts } from './decode.ts'
+import { type HistoryRun, readHistory } from './history.ts'
+import { evmChain } from './ids.ts'
+import { RANGE_LIMITS, type RangeLimits, RangeWidth } from './range.ts'
+import { type ReadContext, readRecent } from './read.ts'
+import { type Rpc, retryAfterMs } from './rpc.ts'
+import {
+  BEFORE_GENESIS,
+  type BlockRef,
+  ChainError,
+  type ChainIdentity,
+  type ChainSource,
+  type ChainStep,
+  type Cursor,
+  type SourceStatus,
+} from './source.ts'
+
+export interface EvmSourceSettings extends Contracts {
+  /** The first block of interest: the one that deployed the earlier of the two contracts. */
+  readonly startBlock: number
+  /** The chain's own `finalized` tag (the default), or how many blocks must stand on top of a final one. */
+  readonly finality?: 'finalized' | { readonly confirmations: number }
+  /** Milliseconds between looks at the head, 250 unless told. `wake` looks at once. */
+  readonly pollMs?: number
+  /**
+   * Milliseconds for which the chain must have been shorter than what was appended before that is rolled back, 5,000 unless told. A node
+   * that lags looks the same for a moment.
+   */
+  readonly shorterMs?: number
+  /** Recompute block hashes from header fields. On unless told; off for chains whose headers are not Ethereum's. */
+  readonly checkHashes?: boolean
+  /** Hold logs against the header's bloom. On unless told; off for chains that leave blooms empty. */
+  readonly checkBlooms?: boolean
+  readonly ranges?: RangeLimits
+  /** Answers of final history read ahead of the consumer, 2 unless told. */
+  readonly readAhead?: number
+}
+
+/** What an operator may want to know, for logs and metrics. */
+export type SourceReport =
+  | { readonly kind: 'retry'; readonly error: ChainError; readonly failures: number; readonly waitMs: number }
+  | { readonly kind: 'recovered'; readonly failures: number }
+  | { readonly kind: 'split'; readonly from: number; readonly to: number; readonly error: ChainError }
+  | { readonly kind: 'reorg'; readonly from: BlockRef; readonly to: BlockRef }
+
+export interface EvmSourceDeps {
+  readonly rpc: Rpc
+  readonly clock?: Clock
+  readonly random?: () => number
+  readonly report?: (report: SourceReport) => void
+}
+
+/** Blocks that are walked one by one are asked for in groups of this many. */
+const WALK_BLOCKS = 64
+/** A longer way to the last final block is read by ranges. */
+const RANGE_WORTH_BLOCKS = 32
+/** While history is read the head is looked at this often, in milliseconds. */
+const HEAD_EVERY_MS = 5_000
+
+/** These end a walk; everything else is retried for ever. */
+const FATAL: ReadonlySet<string> = new Set(['REORG_BEYOND_FINALITY', 'CHAIN_MISMATCH'])
+
+/**
+ * A {@link ChainSource} over an EVM chain's JSON-RPC. Final history is read by block ranges, the rest block by block along parent
+ * hashes; both are the same walk, which knows every block from the last final one to its tip, so that there is no seam to
+ * miss anything at. Throws nothing; see {@link ChainSource} for what its methods throw.
+ */
+export function createEvmSource(settings: EvmSourceSettings, deps: EvmSourceDeps): ChainSource {
+  return new EvmSource(settings, deps)
+}
+
+interface Finality {
+  readonly number: number
+  readonly hash: string | null
+}
+
+const refOf = ({ number, hash, time }: BlockRef): BlockRef => ({ number, hash, time })
+
+class EvmSource implements ChainSource {
+  readonly chain: string
+  readonly #settings: EvmSourceSettings
+  readonly #context: ReadContext
+  readonly #rpc: Rpc
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #report: (report: SourceReport) => void
+  #running = false
+  readonly #width: RangeWidth
+  #wake = new AbortController()
+
+  #phase: SourceStatus['phase'] = 'idle'
+  #head: BlockRef | null = null
+  #lastSuccess: number | null = null
+  #lastError: SourceStatus['lastError'] = null
+  #failures = 0
+
+  /** Blocks known to the consumer, oldest first: the last final one (or the one before the start), then up to the tip. */
+  #known: BlockRef[] = []
+  /** False while the oldest of them is only where we started, so that it may still be reorganised away. */
+  #floorIsFinal = false
+  #final: BlockRef | null = null
+  #finalAt: { head: string; final: Finality } | null = null
+  /** Since when the chain looks shorter than the tip. */
+  #shorterSince: number | null = null
+
+  constructor(settings: EvmSourceSettings, deps: EvmSourceDeps) {
+    this.#settings = settings
+    this.#rpc = deps.rpc
+    this.#clock = deps.clock ?? systemClock
+    this.#random = deps.random ?? Math.random
+    this.#report = deps.report ?? (() => {})
+    this.#width = new RangeWidth(settings.ranges ?? RANGE_LIMITS)
+    this.chain = evmChain(deps.rpc.chainId)
+    this.#context = {
+      rpc: deps.rpc,
+      contracts: { registry: settings.registry, anchor: settings.anchor },
+      checkHashes: settings.checkHashes ?? true,
+      checkBlooms: settings.checkBlooms ?? true,
+    }
+  }
+
+  status(): SourceStatus {
+    return {
+      phase: this.#phase,
+      head: this.#head,
+      tip: this.#known.at(-1) ?? null,
+      final: this.#final,
+      lastSuccess: this.#lastSuccess,
+      lastError: this.#lastError,
+      failures: this.#failures,
+    }
+  }
+
+  wake(): void {
+    this.#wake.abort()
+  }
+
+  async identity(signal?: AbortSignal): Promise<ChainIdentity> {
+    const genesis = await this.blockAt(0, signal)
+    if (!genesis) throw inconsistent('the endpoint does not have block 0')
+    return { chain: this.chain, genesisHash: genesis.hash }
+  }
+
+  async blockAt(number: number, signal?: AbortSignal): Promise<BlockRef | null> {
+    const checkHash = this.#context.checkHashes
+    const block = await getBlock(this.#rpc, number, { checkHash, ...(signal && { signal }) })
+    return block && refOf(block)
+  }
+
+  async *follow(from: Cursor | null, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    if (this.#running) throw new Error('this source is being followed already')
+    this.#running = true
+    // Ends what is in flight when the consumer leaves its loop without aborting.
+    const inner = new AbortController()
+    const both = AbortSignal.any([signal, inner.signal])
+    const wake = () => this.wake()
+    signal.addEventListener('abort', wake)
+    try {
+      this.#known = []
+      this.#head = this.#final = this.#finalAt = null
+      this.#shorterSince = null
+      while (!signal.aborted) {
+        try {
+          if (this.#known.length === 0) await this.#begin(from, both)
+          yield* this.#advance(both)
+        } catch (error) {
+          if (signal.aborted) return
+          if (!(error instanceof ChainError) || FATAL.has(error.code)) throw error
+          await this.#failed(error, signal)
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', wake)
+      inner.abort()
+      this.#running = false
+      this.#phase = 'stopped'
+    }
+  }
+
+  async #failed(error: ChainError, signal: AbortSignal): Promise<void> {
+    this.#failures++
+    this.#lastError = { code: error.code, message: describeError(error), at: this.#clock.now() }
+    // These have left the endpoint already; answers that contradict each other are found only here.
+    const left = error.code === 'RPC_UNREACHABLE' || (error.code === 'RPC_REFUSED' && error.retryable)
+    if (!left) this.#rpc.leave()
+    const waitMs = backoffMs(this.#failures, this.#random, retryAfterMs(error))
+    this.#report({ kind: 'retry', error, failures: this.#failures, waitMs })
+    await this.#clock.sleep(waitMs, signal)
+  }
+
+  #succeeded(): void {
+    this.#lastSuccess = this.#clock.now()
+    if (this.#failures > 0) this.#report({ kind: 'recovered', failures: this.#failures })
+    this.#failures = 0
+    this.#lastError = null
+  }
+
+  async #begin(from: Cursor | null, signal: AbortSignal): Promise<void> {
+    const known = [...(from ?? [BEFORE_GENESIS])].reverse()
+    const [oldest] = known
+    this.#floorIsFinal = oldest !== undefined && oldest.number >= 0
+    if (this.#floorIsFinal) this.#final = oldest ?? null
+    else known[0] = await this.#base(signal)
+    this.#known = known
+  }
+
+  /** The block before the first one of interest. */
+  async #base(signal: AbortSignal): Promise<BlockRef> {
+    const number = this.#settings.startBlock - 1
+    if (number < 0) return BEFORE_GENESIS
+    const block = await this.#block(number, signal)
+    if (!block) throw inconsistent(`the endpoint has no block ${number}, where the contracts' history begins`)
+    return refOf(block)
+  }
+
+  #block(id: number | 'latest', signal: AbortSignal): Promise<EvmBlock | null> {
+    return getBlock(this.#rpc, id, { signal, tries: 1, checkHash: this.#context.checkHashes })
+  }
+
+  get #tip(): BlockRef {
+    return this.#known.at(-1) as BlockRef
+  }
+
+  /** Looks at the chain, yields what has become of it, and waits for the next look when there is nothing left to do. */
+  async *#advance(signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    // Renewed before the look: a wake-up during it must not be lost.
+    if (this.#wake.signal.aborted) this.#wake = new AbortController()
+    const wake = this.#wake.signal
+    const head = yield* this.#look(signal)
+    // Asked for beside the walk, not before it: an event need not wait for the answer.
+    const finality = this.#finality(head, signal)
+    finality.catch(() => {})
+
+    if (head.number - this.#tip.number > RANGE_WORTH_BLOCKS) {
+      const { number } = await finality
+      if (number - this.#tip.number > RANGE_WORTH_BLOCKS) {
+        this.#phase = 'backfill'
+        yield* this.#backfill(number, signal)
+        return
+      }
+    }
+    this.#phase = 'live'
+    if (await this.#onChain(head, signal)) {
+      for (let last: BlockRef | null = null; last !== this.#tip && this.#tip.number < head.number; ) {
+        last = this.#tip
+        yield* this.#walk(head, signal)
+      }
+    } else yield* this.#fork(signal)
+    yield* this.#finalise(await finality, signal)
+    this.#succeeded()
+    if (this.#tip.number >= head.number && !signal.aborted)
+      await this.#clock.sleep(this.#settings.pollMs ?? 250, wake)
+  }
+
+  async *#look(signal: AbortSignal): AsyncGenerator<ChainStep, EvmBlock, undefined> {
+    const head = await this.#block('latest', signal)
+    if (!head) throw inconsistent('the endpoint has no latest block')
+    if (head.hash !== this.#head?.hash) {
+      this.#head = refOf(head)
+      yield { kind: 'head', head: this.#head }
+    }
+    return head
+  }
+
+  /** The last final block as of `head`; its hash is null where only its height is known. Asked once for each head. */
+  async #finality(head: EvmBlock, signal: AbortSignal): Promise<Finality> {
+    const finality = this.#settings.finality ?? 'finalized'
+    if (finality !== 'finalized') return { number: head.number - finality.confirmations, hash: null }
+    if (this.#finalAt?.head === head.hash) return this.#finalAt.final
+    const block = await getFinalized(this.#rpc, { signal, tries: 1, checkHash: this.#context.checkHashes })
+    const final = block ?? { number: -1, hash: null }
+    this.#finalAt = { head: head.hash, final }
+    return final
+  }
+
+  /** Reads final history up to `to` by ranges, a few answers ahead of the consumer. */
+  async *#backfill(to: number, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    const width = this.#width
+    const ahead = new AbortController()
+    const both = AbortSignal.any([signal, ahead.signal])
+    let looked = this.#clock.now()
+    const read = (from: number, until: number) => {
+      const promise = readHistory(this.#context, from, until, width, both, (range) =>
+        this.#report({ kind: 'split', ...range }),
+      )
+      // One that is never awaited, because an earlier one failed, must not end the process.
+      promise.catch(() => {})
+      return { until, promise }
+    }
+    const queue: { until: number; promise: Promise<HistoryRun> }[] = []
+    let next = this.#tip.number + 1
+    try {
+      for (;;) {
+        while (queue.length < (this.#settings.readAhead ?? 2) && next <= to) {
+          const until = Math.min(to, next + width.blocks - 1)
+          queue.push(read(next, until))
+          next = until + 1
+        }
+        const piece = queue.shift()
+        if (!piece) return
+        const run = await piece.promise
+        if (run.blocks[0].parentHash !== this.#tip.hash && this.#tip.number >= 0) {
+          yield* this.#fork(signal)
+          return
+        }
+        // A range that was split: the rest of it comes before what is already being read.
+        if (run.tip.number < piece.until) queue.unshift(read(run.tip.number + 1, piece.until))
+        this.#succeeded()
+        const tip = refOf(run.tip)
+        this.#known.push(tip)
+        yield { kind: 'append', blocks: run.blocks, tip }
+        yield* this.#settle(tip)
+        if (this.#clock.now() - looked > HEAD_EVERY_MS) {
+          yield* this.#look(signal)
+          looked = this.#clock.now()
+        }
+      }
+    } finally {
+      ahead.abort()
+    }
+  }
+  /** Whether what is known at or below `head` is still on its chain, as far as one look shows. */
+  async #onChain(head: EvmBlock, signal: AbortSignal): Promise<boolean> {
+    const tip = this.#tip
+    if (head.number > tip.number) {
+      this.#shorterSince = null
+      return true
+    }
+    const same = this.#known.find(({ number }) => number === head.number)
+    if (same && same.hash !== head.hash) return false
+    if (head.number === tip.number) {
+      this.#shorterSince = null
+      return true
+    }
+    // Shorter than what we have: a node that lags, or a chain that was taken back without a new branch so far.
+    this.#shorterSince ??= this.#clock.now()
+    if (this.#clock.now() - this.#shorterSince < (this.#settings.shorterMs ?? 5_000)) return true
+    const ours = await getBlock(this.#rpc, tip.hash, { signal, tries: 1, checkHash: false })
+    return ours !== null
+  }
+
+  /** Appends the next blocks after the tip towards `head`, or finds that the tip is off the chain. */
+  async *#walk(head: EvmBlock, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    const first = this.#tip.number + 1
+    const last = Math.min(head.number, first + WALK_BLOCKS - 1)
+    const numbers = Array.from({ length: last - first + 1 }, (_, i) => first + i)
+    if (last === head.number) numbers.pop()
+    const checkHash = this.#context.checkHashes
+    const blocks: EvmBlock[] = []
+    const found =
+      numbers.length > 0 ? await getBlocks(this.#rpc, numbers, { signal, tries: 1, checkHash }) : []
+    for (const block of last === head.number ? [...found, head] : found) {
+      if (!block) throw inconsistent(`the endpoint has block ${head.number} but none of the blocks before it`)
+      const before: BlockRef = blocks.at(-1) ?? this.#tip
+      if (before.number >= 0 && block.parentHash !== before.hash) {
+        if (before === this.#tip) {
+          yield* this.#fork(signal)
+          return
+        }
+        throw inconsistent(`the chain changed while blocks ${first} to ${last} were read`)
+      }
+      blocks.push(block)
+    }
+    const read = await readRecent(this.#context, blocks, signal)
+    const [start, ...rest] = read
+    if (!start) return
+    const tip = refOf(rest.at(-1) ?? start)
+    for (const block of read) this.#known.push(block === read.at(-1) ? tip : refOf(block))
+    yield { kind: 'append', blocks: [start, ...rest], tip }
+  }
+
+  /** Falls back to the newest known block that is still on the chain. */
+  async *#fork(signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    const from = this.#tip
+    let at = this.#known.length - 1
+    let seen: EvmBlock | null = null
+    for (; at >= 0; at--) {
+      const known = this.#known[at] as BlockRef
+      if (known.number < 0) break
+      seen = await this.#block(known.number, signal)
+      if (seen?.hash === known.hash) break
+    }
+    if (at === this.#known.length - 1)
+      throw inconsistent(`the endpoint contradicts itself about what follows block ${from.number}`)
+    this.#shorterSince = null
+    let to = this.#known[at]
+    if (to) this.#known.length = at + 1
+    else {
+      const floor = this.#known[0] as BlockRef
+      if (!seen)
+        throw inconsistent(`the endpoint does not have block ${floor.number}, which was final; it is behind`)
+      if (this.#floorIsFinal) {
+        throw new ChainError(
+          'REORG_BEYOND_FINALITY',
+          `block ${floor.number} was final as ${floor.hash} and is ${seen.hash} now`,
+          {
+            hint: 'the chain broke its finality, or is another chain than the one indexed: on a devnet begin again with --fresh; elsewhere check the endpoint, then index anew into an empty database',
+            details: { number: floor.number, was: floor.hash, is: seen.hash },
+          },
+        )
+      }
+      to = refOf(seen)
+      this.#known = [to]
+    }
+    this.#report({ kind: 'reorg', from, to })
+    yield { kind: 'rollback', to }
+  }
+
+  /** Moves finality up to where the chain says, as far as the tip. */
+  async *#finalise(final: Finality, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    const same = this.#known.find(({ number }) => number === final.number)
+    if (same && final.hash !== null && same.hash !== final.hash) {
+      yield* this.#fork(signal)
+      return
+    }
+    // Above the tip the chain's final block says nothing of ours, until the walk has connected them.
+    if (final.number > this.#tip.number) return
+    const upTo = this.#known.findLast(({ number }) => number <= final.number)
+    if (upTo && upTo !== this.#known[0]) yield* this.#settle(upTo)
+  }
+
+  /** Takes `upTo`, one of the known blocks, as final. */
+  *#settle(upTo: BlockRef): Generator<ChainStep, void, undefined> {
+    this.#known.splice(0, this.#known.indexOf(upTo))
+    this.#floorIsFinal = true
+    this.#final = upTo
+    yield { kind: 'final', upTo }
+  }
+}

@@ -1,0 +1,81 @@
+import type { Hex } from '../core/bytes.ts'
+import { getBlocks, getLogs, inconsistent } from './blocks.ts'
+import type { RawLog } from './decode.ts'
+import type { RangeWidth } from './range.ts'
+import { type ReadContext, withEvents } from './read.ts'
+import { type ChainBlock, ChainError } from './source.ts'
+
+/** One answered piece of final history: `blocks` are its first, its last, and those between that have events. */
+export interface HistoryRun {
+  readonly blocks: readonly [ChainBlock, ...ChainBlock[]]
+  readonly tip: ChainBlock
+  readonly logs: number
+}
+
+export type SplitReport = (range: { from: number; to: number; error: ChainError }) => void
+
+/**
+ * Reads final blocks from `from` on, up to `to` or as far as one answer reaches. A range that is refused is halved and asked
+ * again at once, down to one block. Throws as `Rpc` does, `RPC_INCONSISTENT`, `HEADER_MISMATCH` or `EVENT_MALFORMED`.
+ */
+export async function readHistory(
+  context: ReadContext,
+  from: number,
+  to: number,
+  width: RangeWidth,
+  signal: AbortSignal,
+  split: SplitReport,
+): Promise<HistoryRun> {
+  const { rpc, contracts } = context
+  const addresses: Hex[] = [contracts.registry, contracts.anchor]
+  for (;;) {
+    const end = Math.min(to, from + width.blocks - 1)
+    const blocks = end - from + 1
+    let logs: RawLog[]
+    try {
+      // One block cannot be split any further: then a long answer is better than none.
+      const large = blocks === 1
+      logs = await getLogs(rpc, { addresses, blocks: { from, to: end } }, { signal, large, tries: 1 })
+    } catch (error) {
+      if (!(error instanceof ChainError) || error.code !== 'RPC_RANGE' || blocks === 1) throw error
+      split({ from, to: end, error })
+      width.refused(blocks)
+      continue
+    }
+    width.answered(blocks, logs.length)
+    return assemble(context, from, end, logs, signal)
+  }
+}
+
+async function assemble(
+  context: ReadContext,
+  from: number,
+  to: number,
+  logs: readonly RawLog[],
+  signal: AbortSignal,
+): Promise<HistoryRun> {
+  const byBlock = new Map<number, RawLog[]>([[from, []]])
+  for (const log of logs) {
+    const number = Number.parseInt(log.blockNumber, 16)
+    const group = byBlock.get(number)
+    if (group) group.push(log)
+    else byBlock.set(number, [log])
+  }
+  if (!byBlock.has(to)) byBlock.set(to, [])
+  const numbers = [...byBlock.keys()]
+  const headers = await getBlocks(context.rpc, numbers, { signal, tries: 1, checkHash: context.checkHashes })
+  const blocks: ChainBlock[] = []
+  headers.forEach((header, i) => {
+    const number = numbers[i] as number
+    if (!header) throw inconsistent(`the endpoint has no block ${number}, which is final`)
+    const before = blocks.at(-1)
+    if (before?.number === number - 1 && before.hash !== header.parentHash)
+      throw inconsistent(`final block ${number} does not continue block ${number - 1}`)
+    const block = withEvents(context, header, byBlock.get(number) as RawLog[])
+    const kept = block.events.length > 0 || number === from || number === to
+    if (kept) blocks.push(block)
+  })
+  const [first, ...rest] = blocks
+  if (!first) throw inconsistent(`the endpoint has no block ${from}`)
+  return { blocks: [first, ...rest], tip: rest.at(-1) ?? first, logs: logs.length }
+}
