@@ -6,8 +6,10 @@ import {
   FENCE_OPEN,
   FRONT_MATTER_KEYS,
   type FrontMatter,
+  isPlainValue,
   RULE,
 } from './container.ts'
+import { MamlError } from './error.ts'
 import { parseMaml } from './parse.ts'
 
 export interface BuildMaml {
@@ -26,7 +28,15 @@ export function buildMaml({ frontMatter, readings }: BuildMaml): Uint8Array {
   if (frontMatter) {
     lines.push(RULE)
     for (const key of FRONT_MATTER_KEYS) {
-      if (frontMatter[key] !== undefined) lines.push(`${key}: ${frontMatter[key]}`)
+      const value = frontMatter[key]
+      if (value === undefined) continue
+      lines.push(`${key}: ${value}`)
+      // Before it is written out: a value with a line feed would become two front matter lines.
+      if (!isPlainValue(value))
+        throw new MamlError(`the value of ${key} is not a plain string`, {
+          line: lines.length,
+          column: `${key}: `.length + 1,
+        })
     }
     lines.push(RULE)
   }

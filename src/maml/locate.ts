@@ -15,15 +15,24 @@ export function locateJson(text: string, path: JsonPath): number {
   return at
 }
 
-/** Path of the innermost value of `text` that covers `offset`; keys count as part of the value they name. */
-export function pathAt(text: string, offset: number): JsonPath {
-  const path: (string | number)[] = []
-  let at = skipSpace(text, 0)
-  for (;;) {
-    const child = children(text, at).find(({ from, end }) => from <= offset && offset < end)
-    if (!child) return path
-    path.push(child.key)
-    at = child.start
+/**
+ * Finds the path of the innermost value that covers an offset of `text`; keys count as part of the value they name.
+ * `text` must be JSON that strict parsing accepted. Made once, asked often.
+ */
+export function pathFinder(text: string): (offset: number) => JsonPath {
+  const known = new Map<number, Child[]>()
+  const root = skipSpace(text, 0)
+  return (offset) => {
+    const path: (string | number)[] = []
+    let at = root
+    for (;;) {
+      const inside = known.get(at) ?? children(text, at)
+      known.set(at, inside)
+      const child = inside.find(({ from, end }) => from <= offset && offset < end)
+      if (!child) return path
+      path.push(child.key)
+      at = child.start
+    }
   }
 }
 

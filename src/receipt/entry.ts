@@ -160,8 +160,8 @@ function parseObject(
   return value as JsonObject
 }
 
-/** Column of a (dotted) field's key in the object's line, or 1 where the key is not there. */
-function columnOf(text: string, field: string): number {
+/** Column, from 1, of a (dotted) field's key in the object's line, or 1 where the key is not there. */
+export function columnOf(text: string, field: string): number {
   let at = 0
   for (const key of field.split('.')) at = Math.max(text.indexOf(`"${key}":`, at), at)
   return [...text.slice(0, at)].length + 1

@@ -2,7 +2,7 @@ import type { Hex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { formatSeconds } from '../maml/time.ts'
 import { type Entry, encodeEntry, type Outcome, readLines, unreadLines } from './entry.ts'
-import type { Judgement } from './judge.ts'
+import type { Judgement, ReadPayload } from './judge.ts'
 
 type Int = number | bigint
 
@@ -30,11 +30,16 @@ export interface SettledFacts {
   outcome: Outcome
 }
 
+/** The part of a judgement that a receipt holds: what remains when the payload itself has been put away. */
+export type ReceiptJudgement = Pick<Judgement, 'verdict' | 'reason' | 'observed'> & {
+  read: Omit<ReadPayload, 'payload'> | null
+}
+
 /**
  * The entry of one settled submission, from what the chain says of it and the final judgement. Throws `ENTRY_INVALID`
  * when they do not fit each other or the format.
  */
-export function makeReceiptEntry(facts: SettledFacts, judgement: Judgement): Uint8Array {
+export function makeReceiptEntry(facts: SettledFacts, judgement: ReceiptJudgement): Uint8Array {
   const { read } = judgement
   const time = formatSeconds(facts.settled.time)
   const entry: Entry = {
