@@ -15,13 +15,27 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core'
-import type { Judgement } from '../receipt/judge.ts'
+import type { Hex } from '../core/bytes.ts'
 
 /**
  * The graph as tables. Everything above the line "what the indexer found out" comes from the chain alone and is undone
  * by a rollback; everything below it is derived. Internal ids are drawn from one sequence, so that an edge can join any
  * two entities; what leaves the database is always the chain's own id.
  */
+
+/** What a payload that was read adds to its receipt, and what was found wrong with it, kept so that no check runs twice. */
+export interface StoredJudgement {
+  read: {
+    readings: number
+    names: readonly string[]
+    firstTimestamp: string
+    signatureSha256: Hex | null
+    signedBytesSha256: Hex
+    mirrorSha256: Hex
+  } | null
+  /** For people; no part of the leaf. */
+  detail: string | null
+}
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })
 const int8 = (name: string) => bigint(name, { mode: 'number' })
@@ -198,7 +212,7 @@ export const submission = pgTable(
     reason: text('reason'),
     observed: boolean('observed').notNull().default(false),
     /** All that the receipt says besides the chain's fields, so that no check runs twice. */
-    judgement: jsonb('judgement').$type<Judgement>(),
+    judgement: jsonb('judgement').$type<StoredJudgement>(),
     /** SHA-256 of the payload's signed bytes: two accepted submissions of one contributor never share it. */
     signedSha256: bytea('signed_sha256'),
   },

@@ -1,0 +1,27 @@
+import type { Hex } from '../core/bytes.ts'
+
+/** What a transaction pays at most, in wei per gas. */
+export interface Fees {
+  maxFeePerGas: bigint
+  maxPriorityFeePerGas: bigint
+}
+
+/** A tree to anchor. `root` is 32 bytes, `proof` the RFC 6962 consistency proof from the on-chain head to it. */
+export interface AnchorCall {
+  size: number
+  root: Uint8Array
+  proof: readonly Uint8Array[]
+}
+
+/** The one contract that the anchor writer speaks to, as it needs to see it. */
+export interface AnchorPort {
+  /** Size and root (32 bytes) that the contract holds in the newest block. */
+  head(): Promise<{ size: number; root: Uint8Array }>
+  /** How many transactions of the anchoring account are mined, up to the newest or the newest final block. */
+  nonce(at: 'latest' | 'final'): Promise<number>
+  fees(): Promise<Fees>
+  /** Whether the node has the transaction, mined or waiting. */
+  knows(hash: Hex): Promise<boolean>
+  /** Signs the call and answers its hash; nothing is sent before `send`. Throws `ANCHOR_REFUSED` where it would revert. */
+  prepare(call: AnchorCall, nonce: number, fees: Fees): Promise<{ hash: Hex; send: () => Promise<void> }>
+}

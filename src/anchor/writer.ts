@@ -1,0 +1,153 @@
+import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { Wake } from '../core/wake.ts'
+import type { Sql } from '../graph/connect.ts'
+import {
+  type LogHead,
+  readLatestCheckpoint,
+  readLogHead,
+  requirePrefix,
+  tileReader,
+} from '../graph/log-store.ts'
+import { consistencyProof, rootAt } from '../log/proof.ts'
+import type { AnchorPort, Fees } from './port.ts'
+
+export interface AnchorSettings {
+  /** Anchor as soon as so many leaves wait. */
+  everyLeaves: number
+  /** Anchor as soon as a leaf has waited for so many seconds. */
+  everySeconds: number
+  /** Replace a transaction that is not mined after so many seconds. */
+  stuckSeconds: number
+}
+
+/** For a public chain, where each anchor costs; a devnet anchors every few seconds. */
+export const DEFAULT_ANCHOR_SETTINGS: AnchorSettings = {
+  everyLeaves: 10_000,
+  everySeconds: 60,
+  stuckSeconds: 60,
+}
+
+/** How often this stage looks again while it waits for the chain, in milliseconds. */
+const POLL_MS = 1_000
+
+export interface AnchorDeps {
+  port: AnchorPort
+  sql: Sql
+  settings: AnchorSettings
+  clock: Clock
+  logger: Logger
+  metrics: Metrics
+  /** Woken when a checkpoint was published. */
+  logged: Wake
+}
+
+interface SentAnchor {
+  hash: Hex
+  nonce: number
+  fees: Fees
+  sentAt: number
+}
+
+/**
+ * The last stage: brings the signed log on-chain. It decides from the on-chain head and never from the fate of its own
+ * transactions: whatever was mined, replaced, lost or reorganised away, the next turn sees what the contract holds and what is
+ * missing. Only sizes with a published checkpoint are anchored, so every anchored leaf is final, durable and signed.
+ */
+export class AnchorWriter {
+  readonly #deps: AnchorDeps
+  /** Local milliseconds since when leaves beyond the on-chain head wait; null while none do. */
+  #waitingSince: number | null = null
+
+  constructor(deps: AnchorDeps) {
+    this.#deps = deps
+  }
+
+  async turn(signal: AbortSignal): Promise<void> {
+    const { sql, port, clock, settings, logged } = this.#deps
+    const checkpoint = await readLatestCheckpoint(sql)
+    if (!checkpoint) return logged.wait(POLL_MS, signal)
+    const onChain = await port.head()
+    await this.#forgetFinal()
+    const waiting = checkpoint.size - onChain.size
+    if (waiting <= 0) {
+      this.#waitingSince = null
+      return logged.wait(POLL_MS, signal)
+    }
+    this.#waitingSince ??= clock.now()
+    const waitedMs = clock.now() - this.#waitingSince
+    if (waiting >= settings.everyLeaves || waitedMs >= settings.everySeconds * 1000) {
+      await this.#anchor(onChain, checkpoint.size)
+    }
+    const dueIn = settings.everySeconds * 1000 - waitedMs
+    await logged.wait(dueIn > 0 ? Math.min(POLL_MS, dueIn) : POLL_MS, signal)
+  }
+
+  /** Sends an anchor of `size`, or replaces one that is stuck. */
+  async #anchor(onChain: LogHead, size: number): Promise<void> {
+    const { sql, port, clock, settings, logger, metrics } = this.#deps
+    const nonce = await port.nonce('latest')
+    const waiting = (await this.#sent()).find((sent) => sent.nonce === nonce)
+    let fees = await port.fees()
+    if (waiting) {
+      const lost = !(await port.knows(waiting.hash))
+      if (!lost && clock.now() - waiting.sentAt < settings.stuckSeconds * 1000) return
+      // A node replaces a waiting transaction only for at least a tenth more on both fees.
+      if (!lost) fees = atLeast(fees, raised(waiting.fees))
+      logger.warn({ hash: waiting.hash, nonce, lost }, 'replaced an anchor transaction')
+      metrics.anchors.inc({ outcome: lost ? 'lost' : 'replaced' })
+    }
+    const head = await readLogHead(sql)
+    const readTile = tileReader(sql)
+    await requirePrefix(sql, head, onChain)
+    const root = size === head.size ? head.root : await rootAt(size, readTile)
+    const proof = onChain.size === 0 ? [] : await consistencyProof(onChain.size, size, readTile)
+    const { hash, send } = await port.prepare({ size, root, proof }, nonce, fees)
+    // Written down before it is sent: whatever happens next, a restart knows which nonce is taken and at what price.
+    await sql`
+      insert into anchor_tx (hash, nonce, size, root, max_fee_per_gas, max_priority_fee_per_gas, sent_at)
+      values (${fromHex(hash)}, ${nonce}, ${size}, ${root}, ${fees.maxFeePerGas.toString()},
+              ${fees.maxPriorityFeePerGas.toString()}, ${new Date(clock.now())})
+      on conflict (hash) do update set sent_at = excluded.sent_at`
+    await send()
+    metrics.anchors.inc({ outcome: 'sent' })
+    logger.info({ hash, nonce, size, root: toHex(root), from: onChain.size }, 'sent an anchor transaction')
+  }
+
+  /** Transactions that are not final, newest first. */
+  async #sent(): Promise<SentAnchor[]> {
+    const rows = await this.#deps.sql`select * from anchor_tx order by sent_at desc`
+    return rows.map((row) => ({
+      hash: toHex(row['hash']),
+      nonce: row['nonce'],
+      fees: {
+        maxFeePerGas: BigInt(row['max_fee_per_gas']),
+        maxPriorityFeePerGas: BigInt(row['max_priority_fee_per_gas']),
+      },
+      sentAt: (row['sent_at'] as Date).getTime(),
+    }))
+  }
+
+  /** Forgets transactions whose nonce is used up in a final block: that one, or one that replaced it, can no longer go away. */
+  async #forgetFinal(): Promise<void> {
+    const { sql, port, metrics } = this.#deps
+    const [row] = await sql`select count(*)::int as n from anchor_tx`
+    if (row?.['n'] === 0) return
+    const done = await sql`delete from anchor_tx where nonce < ${await port.nonce('final')}`
+    if (done.count > 0) metrics.anchors.inc({ outcome: 'final' }, done.count)
+  }
+}
+
+const raised = ({ maxFeePerGas, maxPriorityFeePerGas }: Fees): Fees => ({
+  maxFeePerGas: (maxFeePerGas * 9n) / 8n + 1n,
+  maxPriorityFeePerGas: (maxPriorityFeePerGas * 9n) / 8n + 1n,
+})
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
+
+const atLeast = (a: Fees, b: Fees): Fees => ({
+  maxFeePerGas: max(a.maxFeePerGas, b.maxFeePerGas),
+  maxPriorityFeePerGas: max(a.maxPriorityFeePerGas, b.maxPriorityFeePerGas),
+})

@@ -1,0 +1,293 @@
+import type { Sql, TransactionSql } from 'postgres'
+import { keyPossessionDigest } from '../chain/record.ts'
+import type { BlockRef, ChainBlock, ChainEvent, ChainEventOf, ChainEventType } from '../chain/source.ts'
+import { fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
+import { DunesError } from '../core/error.ts'
+import type { MlDsa } from '../core/ml-dsa.ts'
+import { verifyPossession } from '../maml/possession.ts'
+import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
+import { ensureReadingTable } from './readings.ts'
+import { EDGE, OUTCOMES } from './schema.ts'
+
+/** What applying needs to know besides the blocks. */
+export interface ApplyContext {
+  chainId: bigint
+  registry: Hex
+  mlDsa: MlDsa
+}
+
+type Placed<T extends ChainEventType> = ChainEventOf<T> & { block: ChainBlock }
+
+const inconsistent = (what: string): DunesError =>
+  new DunesError('GRAPH_INCONSISTENT', what, {
+    hint: 'the chain source skipped or repeated events; check the RPC endpoint and run `dunes doctor`',
+    exitCode: 3,
+  })
+
+/**
+ * Applies a run of blocks that continues the cursor, and moves the cursor, in one transaction. Nothing is written when
+ * anything throws: `GRAPH_INCONSISTENT` where the run does not continue what is here, or where the registry's running
+ * index has a hole.
+ */
+export async function applyBlocks(
+  sql: Sql,
+  blocks: readonly ChainBlock[],
+  context: ApplyContext,
+): Promise<void> {
+  const last = blocks.at(-1)
+  if (!last) return
+  await sql.begin(async (tx) => {
+    await requireContinuation(tx, blocks[0] as ChainBlock)
+    const events = blocks.flatMap((block) => block.events.map((event) => ({ ...event, block })))
+    // Registrations first and in order: submissions of the same run refer to them, and never the other way round.
+    for (const event of events) await applyRegistration(tx, event, event.block, context)
+    const of = <T extends ChainEventType>(type: T) =>
+      events.filter((event) => event.type === type) as unknown as Placed<T>[]
+    await insertSubmissions(tx, of('submitted'))
+    await insertAttestations(tx, of('attested'))
+    await settleSubmissions(tx, of('settled'))
+    await insertAnchors(tx, of('anchored'))
+    await tx`
+      insert into block (number, hash, parent_hash, time)
+      select number, decode(hash, 'hex'), decode(parent, 'hex'), time
+      from unnest(${blocks.map((b) => b.number)}::bigint[], ${blocks.map((b) => bare(b.hash))}::text[],
+                  ${blocks.map((b) => bare(b.parentHash))}::text[], ${blocks.map((b) => b.time)}::bigint[]) as b(number, hash, parent, time)`
+    await moveHead(tx, last)
+  })
+}
+
+/** `decode(x, 'hex')` in SQL takes hex without its prefix. */
+const bare = (hex: Hex): string => hex.slice(2)
+const bareBytes = (bytes: Uint8Array): string => bare(toHex(bytes))
+
+async function requireContinuation(tx: TransactionSql, first: ChainBlock): Promise<void> {
+  const [head] = await tx`select head_number, head_hash from cursor for update`
+  if (!head) return
+  const number = head['head_number'] as number
+  if (first.number <= number)
+    throw inconsistent(`block ${first.number} came after block ${number} was applied`)
+  if (first.number === number + 1 && first.parentHash !== toHex(head['head_hash'])) {
+    throw inconsistent(`block ${first.number} does not continue the applied block ${number}`)
+  }
+}
+
+async function moveHead(tx: TransactionSql, head: BlockRef): Promise<void> {
+  await tx`
+    insert into cursor (head_number, head_hash, head_time, final_number, final_hash, final_time)
+    values (${head.number}, ${fromHex(head.hash)}, ${head.time}, -1, ${new Uint8Array(32)}, 0)
+    on conflict (only) do update set head_number = excluded.head_number, head_hash = excluded.head_hash, head_time = excluded.head_time`
+}
+
+/** Moves finality up to `upTo`, which was applied before, and forgets the older blocks that no reorg can reach. */
+export async function applyFinal(sql: Sql, upTo: BlockRef): Promise<void> {
+  await sql.begin(async (tx) => {
+    await tx`
+      update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
+      where final_number < ${upTo.number}`
+    await tx`delete from block where number < ${upTo.number}`
+  })
+}
+
+async function contributorId(tx: TransactionSql, account: Hex, block: number): Promise<number> {
+  const bytes = fromHex(account, 20)
+  await tx`insert into contributor (account, block) values (${bytes}, ${block}) on conflict do nothing`
+  const [row] = await tx`select id from contributor where account = ${bytes}`
+  return row?.['id'] as number
+}
+
+async function applyRegistration(
+  tx: TransactionSql,
+  event: ChainEvent,
+  block: ChainBlock,
+  context: ApplyContext,
+): Promise<void> {
+  switch (event.type) {
+    case 'keyRegistered': {
+      const contributor = await contributorId(tx, event.contributor, block.number)
+      const digest = keyPossessionDigest({
+        chainId: context.chainId,
+        registry: context.registry,
+        account: event.contributor,
+        keyIndex: event.keyIndex,
+      })
+      const valid = verifyPossession(event.publicKey, digest, event.possession, context.mlDsa)
+      await tx`
+        insert into contributor_key (contributor, key_index, key_id, public_key, possession, possession_valid, block, log_index)
+        values (${contributor}, ${event.keyIndex}, ${fromHex(event.keyId)}, ${event.publicKey}, ${event.possession},
+                ${valid}, ${block.number}, ${event.logIndex})`
+      return
+    }
+    case 'keyRevoked': {
+      const contributor = await contributorId(tx, event.contributor, block.number)
+      await tx`
+        update contributor_key set revoked_block = ${block.number}
+        where contributor = ${contributor} and key_index = ${event.keyIndex}`
+      return
+    }
+    case 'datasetUpdated': {
+      if (event.version === 0) {
+        await tx`insert into dataset (name, block) values (${event.name}, ${block.number})`
+      }
+      const { file, problem } = readSchema(event.schema)
+      await tx`
+        insert into dataset_version (dataset, version, schema_sha256, schema, schema_name, problem, block, log_index)
+        select id, ${event.version}, ${sha256(event.schema)}, ${event.schema}, ${file?.name ?? null}, ${problem},
+               ${block.number}, ${event.logIndex}
+        from dataset where name = ${event.name}`
+      if (file) await ensureReadingTable(tx, event.name, file)
+      return
+    }
+    case 'sensorRegistered': {
+      const contributor = await contributorId(tx, event.contributor, block.number)
+      const [row] = await tx`
+        insert into sensor (name, dataset, contributor, h3, block)
+        select ${event.name}, id, ${contributor}, ${event.h3Cell.toString()}::numeric::bigint, ${block.number}
+        from dataset where name = ${event.dataset}
+        returning id, dataset`
+      if (!row) throw inconsistent(`sensor ${event.name} belongs to the unknown dataset ${event.dataset}`)
+      await tx`
+        insert into edge (src, kind, dst, block) values
+          (${contributor}, ${EDGE.owns}, ${row['id']}, ${block.number}),
+          (${row['id']}, ${EDGE.feeds}, ${row['dataset']}, ${block.number})`
+      return
+    }
+    case 'validatorAdded': {
+      const contributor = await contributorId(tx, event.account, block.number)
+      await tx`insert into validator (contributor, since_block, since_log) values (${contributor}, ${block.number}, ${event.logIndex})`
+      return
+    }
+    case 'validatorRemoved': {
+      const contributor = await contributorId(tx, event.account, block.number)
+      await tx`update validator set until_block = ${block.number} where contributor = ${contributor} and until_block is null`
+      return
+    }
+    case 'leafPolicyAdded':
+      await tx`
+        insert into leaf_policy (first_index, hash, block)
+        values (${event.firstIndex}, ${fromHex(event.policyHash)}, ${block.number})`
+      return
+    default:
+      return
+  }
+}
+
+/** The schema file, or why the bytes are none. */
+function readSchema(bytes: Uint8Array): { file: SchemaFile | null; problem: string | null } {
+  try {
+    return { file: parseSchemaFile(bytes), problem: null }
+  } catch (error) {
+    if (error instanceof DunesError) return { file: null, problem: error.message }
+    throw error
+  }
+}
+
+async function insertSubmissions(tx: TransactionSql, events: Placed<'submitted'>[]): Promise<void> {
+  if (events.length === 0) return
+  const inserted = await tx`
+    insert into submission (submission_id, contributor, sensor, dataset, schema_sha256, payload_sha256, payload_bytes, uri,
+                            key_id, nonce, quorum, submitted_block, submitted_log, submitted_tx, submitted_time)
+    select decode(e.id, 'hex'), c.id, s.id, s.dataset, decode(e.schema, 'hex'), decode(e.payload, 'hex'), e.bytes,
+           decode(e.uri, 'hex'), decode(e.key, 'hex'), e.nonce, e.quorum, e.block, e.log, decode(e.tx, 'hex'), e.time
+    from unnest(
+      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => bare(e.contributor))}::text[],
+      ${events.map((e) => e.sensor)}::text[], ${events.map((e) => bare(e.schemaSha256))}::text[],
+      ${events.map((e) => bare(e.payloadHash))}::text[], ${events.map((e) => e.payloadBytes)}::int[],
+      ${events.map((e) => bareBytes(e.uriBytes))}::text[], ${events.map((e) => bare(e.keyId))}::text[],
+      ${events.map((e) => e.nonce)}::bigint[], ${events.map((e) => e.quorum)}::int[],
+      ${events.map((e) => e.block.number)}::bigint[], ${events.map((e) => e.logIndex)}::int[],
+      ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
+    ) with ordinality as e(id, account, sensor, schema, payload, bytes, uri, key, nonce, quorum, block, log, tx, time, place)
+    join contributor c on c.account = decode(e.account, 'hex')
+    join sensor s on s.name = e.sensor
+    order by e.place
+    returning id, contributor, sensor, submitted_block`
+  if (inserted.length !== events.length)
+    throw inconsistent('a submission refers to an unknown contributor or sensor')
+  await insertEdges(
+    tx,
+    inserted.flatMap((row) => [
+      { src: row['id'], kind: EDGE.measuredBy, dst: row['sensor'], block: row['submitted_block'] },
+      { src: row['id'], kind: EDGE.submittedBy, dst: row['contributor'], block: row['submitted_block'] },
+    ]),
+  )
+}
+
+interface EdgeRow {
+  src: number
+  kind: number
+  dst: number
+  block: number
+}
+
+/** Adds edges in bulk; an edge that exists stays as it is. */
+export async function insertEdges(tx: TransactionSql, edges: EdgeRow[]): Promise<void> {
+  if (edges.length === 0) return
+  await tx`
+    insert into edge (src, kind, dst, block)
+    select * from unnest(${edges.map((e) => e.src)}::bigint[], ${edges.map((e) => e.kind)}::smallint[],
+                         ${edges.map((e) => e.dst)}::bigint[], ${edges.map((e) => e.block)}::bigint[])
+    on conflict do nothing`
+}
+
+async function insertAttestations(tx: TransactionSql, events: Placed<'attested'>[]): Promise<void> {
+  if (events.length === 0) return
+  const rows = await tx`
+    insert into attestation (submission, validator, valid, block, log_index, tx)
+    select s.id, c.id, e.valid, e.block, e.log, decode(e.tx, 'hex')
+    from unnest(
+      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => bare(e.validator))}::text[],
+      ${events.map((e) => e.valid)}::boolean[], ${events.map((e) => e.block.number)}::bigint[],
+      ${events.map((e) => e.logIndex)}::int[], ${events.map((e) => bare(e.tx))}::text[]
+    ) as e(id, validator, valid, block, log, tx)
+    join submission s on s.submission_id = decode(e.id, 'hex')
+    join contributor c on c.account = decode(e.validator, 'hex')
+    returning submission, validator, valid, block`
+  if (rows.length !== events.length)
+    throw inconsistent('an attestation refers to an unknown submission or validator')
+  await insertEdges(
+    tx,
+    rows.map((row) => ({
+      src: row['validator'],
+      kind: row['valid'] ? EDGE.confirmed : EDGE.disputed,
+      dst: row['submission'],
+      block: row['block'],
+    })),
+  )
+}
+
+async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]): Promise<void> {
+  const first = events[0]
+  if (!first) return
+  const [{ next }] =
+    (await tx`select coalesce(max(index) + 1, 0)::bigint as next from submission`) as unknown as [
+      { next: number },
+    ]
+  events.forEach((event, i) => {
+    if (event.index !== next + i)
+      throw inconsistent(`settled index ${event.index} came where ${next + i} was due`)
+  })
+  const rows = await tx`
+    update submission set index = e.index, seq = e.seq, outcome = e.outcome, record = decode(e.record, 'hex'),
+      acc = decode(e.acc, 'hex'), settled_block = e.block, settled_hash = decode(e.hash, 'hex'), settled_log = e.log,
+      settled_tx = decode(e.tx, 'hex'), settled_time = e.time
+    from unnest(
+      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => e.index)}::bigint[], ${events.map((e) => e.seq)}::bigint[],
+      ${events.map((e) => OUTCOMES.indexOf(e.outcome) + 1)}::smallint[], ${events.map((e) => bare(e.record))}::text[],
+      ${events.map((e) => bare(e.acc))}::text[], ${events.map((e) => e.block.number)}::bigint[],
+      ${events.map((e) => bare(e.block.hash))}::text[], ${events.map((e) => e.logIndex)}::int[],
+      ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
+    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time)
+    where submission_id = decode(e.id, 'hex') and submission.index is null
+    returning id`
+  if (rows.length !== events.length)
+    throw inconsistent('a settlement refers to an unknown or already settled submission')
+}
+
+async function insertAnchors(tx: TransactionSql, events: Placed<'anchored'>[]): Promise<void> {
+  for (const e of events) {
+    await tx`
+      insert into anchor (seq, size, root, previous_size, chain_hash, block, block_hash, time, tx, log_index)
+      values (${e.seq}, ${e.size}, ${fromHex(e.root)}, ${e.previousSize}, ${fromHex(e.chain)}, ${e.block.number},
+              ${fromHex(e.block.hash)}, ${e.block.time}, ${fromHex(e.tx)}, ${e.logIndex})`
+  }
+}

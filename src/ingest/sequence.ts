@@ -1,0 +1,259 @@
+import { type Hex, sha256, toHex } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import { DunesError } from '../core/error.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { MlDsa } from '../core/ml-dsa.ts'
+import type { Reason } from '../core/reason.ts'
+import type { Wake } from '../core/wake.ts'
+import { insertEdges } from '../graph/apply.ts'
+import type { Sql } from '../graph/connect.ts'
+import {
+  loadLogState,
+  readLatestCheckpoint,
+  readLogHead,
+  requirePrefix,
+  writeCheckpoint,
+  writeLeaves,
+} from '../graph/log-store.ts'
+import { EDGE, OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
+import type { LogState } from '../log/append.ts'
+import { type CheckpointSigner, signCheckpoint } from '../log/checkpoint.ts'
+import type { Outcome } from '../receipt/entry.ts'
+import { makeReceiptEntry } from '../receipt/make.ts'
+
+/** Leaves added in one transaction. */
+const BATCH = 512
+/** How often this stage looks for work that nobody woke it for, in milliseconds. */
+const POLL_MS = 1_000
+/** How long a run of full batches may go on without a checkpoint, in milliseconds. */
+const PUBLISH_MS = 1_000
+
+export interface SequenceDeps {
+  chain: string
+  registry: Hex
+  origin: string
+  sql: Sql
+  signers: readonly CheckpointSigner[]
+  /** Checks our own signatures before they are published. */
+  mlDsa: MlDsa
+  clock: Clock
+  logger: Logger
+  metrics: Metrics
+  /** Woken when finality moved, or when verdicts were written. */
+  ready: Wake
+  /** Woken when a checkpoint was published. */
+  logged: Wake
+}
+
+/**
+ * The third stage: turns judged submissions into leaves, in index order and only below finality, and signs a checkpoint
+ * after each commit. Leaf i is the submission with on-chain index i, so the stage stops at the first one without a verdict.
+ */
+export class SequenceStage {
+  readonly #deps: SequenceDeps
+  #state: LogState | null = null
+  #publishedAt = 0
+
+  constructor(deps: SequenceDeps) {
+    this.#deps = deps
+  }
+
+  async turn(signal: AbortSignal): Promise<void> {
+    const { ready } = this.#deps
+    let added: number
+    try {
+      added = await this.#append()
+    } catch (error) {
+      // Whatever failed, what is committed is what counts.
+      this.#state = null
+      throw error
+    }
+    const { clock } = this.#deps
+    if (added < BATCH || clock.now() - this.#publishedAt >= PUBLISH_MS) {
+      await this.#publish()
+      this.#publishedAt = clock.now()
+    }
+    if (added === 0) await ready.wait(POLL_MS, signal)
+  }
+
+  /** Appends one batch; answers how many leaves. */
+  async #append(): Promise<number> {
+    const { sql, clock, logger, metrics } = this.#deps
+    const started = clock.now()
+    this.#state ??= await loadLogState(sql)
+    const before = this.#state
+    const rows = await this.#judgedFrom(before.size)
+    if (rows.length === 0) return 0
+    const grown = await sql.begin(async (tx) => {
+      const duplicates = await this.#findDuplicates(rows)
+      const leaves = rows.map((row) => {
+        const duplicate = duplicates.has(row.id)
+        return { submission: row.id, entry: this.#entry(row, duplicate) }
+      })
+      const written = await writeLeaves(tx, before, leaves)
+      const repeated = rows.filter((row) => duplicates.has(row.id))
+      if (repeated.length > 0) {
+        await tx`
+          update submission set verdict = 'rejected', reason = 'DUPLICATE'
+          where id = any(${repeated.map((row) => row.id)}::bigint[])`
+        await insertEdges(
+          tx,
+          repeated.map((row) => ({
+            src: row.id,
+            kind: EDGE.duplicates,
+            dst: duplicates.get(row.id) as number,
+            block: row.settledBlock,
+          })),
+        )
+      }
+      return written
+    })
+    this.#state = grown.state
+    metrics.leaves.inc(rows.length)
+    metrics.logSize.set({ stage: 'logged' }, grown.head.size)
+    logger.info(
+      {
+        leaves: rows.length,
+        size: grown.head.size,
+        root: toHex(grown.head.root),
+        duration: clock.now() - started,
+      },
+      'logged receipts',
+    )
+    return rows.length
+  }
+
+  /** Final, judged submissions that continue the log without a gap. */
+  async #judgedFrom(size: number): Promise<JudgedRow[]> {
+    const rows = await this.#deps.sql`
+      select u.*, c.account, s.name as sensor_name, d.name as dataset_name
+      from submission u
+      join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
+      where u.index >= ${size} and u.index < ${size + BATCH} and u.settled_block <= (select final_number from cursor)
+      order by u.index`
+    const out: JudgedRow[] = []
+    for (const row of rows) {
+      if (row['index'] !== size + out.length || row['verdict'] === null) break
+      out.push(judgedRow(row))
+    }
+    return out
+  }
+
+  /** Internal ids of accepted rows that repeat an earlier accepted submission of their contributor, with that one's id. */
+  async #findDuplicates(rows: readonly JudgedRow[]): Promise<Map<number, number>> {
+    const out = new Map<number, number>()
+    const accepted = rows.filter((row) => row.verdict === 'accepted' && row.judgement.read)
+    const first = rows[0]
+    if (!first || accepted.length === 0) return out
+    const logged = await this.#deps.sql`
+      select distinct on (e.id) e.id, u.id as earlier
+      from unnest(${accepted.map((row) => row.id)}::bigint[], ${accepted.map((row) => row.contributorId)}::bigint[],
+                  ${accepted.map((row) => row.judgement.read?.signedBytesSha256.slice(2) ?? '')}::text[]) as e(id, contributor, signed)
+      join submission u on u.contributor = e.contributor and u.signed_sha256 = decode(e.signed, 'hex')
+      where u.index < ${first.index} and u.verdict = 'accepted'
+      order by e.id, u.index`
+    for (const row of logged) out.set(row['id'], row['earlier'])
+    const seen = new Map<string, number>()
+    for (const row of accepted) {
+      if (out.has(row.id)) continue
+      const key = `${row.contributorId}/${row.judgement.read?.signedBytesSha256}`
+      const earlier = seen.get(key)
+      if (earlier === undefined) seen.set(key, row.id)
+      else out.set(row.id, earlier)
+    }
+    return out
+  }
+
+  #entry(row: JudgedRow, duplicate: boolean): Uint8Array {
+    const { origin, chain, registry } = this.#deps
+    return makeReceiptEntry(
+      { origin, chain, registry, ...row.facts },
+      {
+        verdict: duplicate ? 'rejected' : row.verdict,
+        reason: duplicate ? 'DUPLICATE' : row.reason,
+        observed: row.observed,
+        read: row.judgement.read,
+      },
+    )
+  }
+
+  /** Signs the committed head, unless that was done, and publishes it. Never signs what the chain contradicts. */
+  async #publish(): Promise<void> {
+    const { sql } = this.#deps
+    const head = await readLogHead(sql)
+    const latest = await readLatestCheckpoint(sql)
+    if (head.size === 0 || latest?.size === head.size) return
+    try {
+      const [anchor] = await sql`select size, root from anchor order by seq desc limit 1`
+      if (anchor) await requirePrefix(sql, head, { size: anchor['size'], root: anchor['root'] })
+    } catch (error) {
+      // A log that is still being rebuilt signs nothing, and goes on rebuilding.
+      if (!(error instanceof DunesError && error.code === 'LOG_BEHIND')) throw error
+      this.#deps.logger.debug(
+        { size: head.size },
+        'left a checkpoint unsigned: the anchored size is not reached yet',
+      )
+      return
+    }
+    const note = signCheckpoint(
+      {
+        origin: this.#deps.origin,
+        size: head.size,
+        root: head.root,
+        timestamp: Math.floor(this.#deps.clock.now() / 1000),
+      },
+      this.#deps.signers,
+    )
+    await writeCheckpoint(sql, head.size, head.root, note)
+    this.#deps.logged.wake()
+  }
+}
+
+interface JudgedRow {
+  id: number
+  index: number
+  contributorId: number
+  settledBlock: number
+  verdict: 'accepted' | 'rejected'
+  reason: Reason | null
+  observed: boolean
+  judgement: StoredJudgement
+  facts: Omit<Parameters<typeof makeReceiptEntry>[0], 'origin' | 'chain' | 'registry'>
+}
+
+/* biome-ignore lint/suspicious/noExplicitAny: a row of the driver, whose columns the query above names */
+function judgedRow(row: Record<string, any>): JudgedRow {
+  return {
+    id: row['id'],
+    index: row['index'],
+    contributorId: row['contributor'],
+    settledBlock: row['settled_block'],
+    verdict: row['verdict'],
+    reason: row['reason'],
+    observed: row['observed'],
+    judgement: row['judgement'],
+    facts: {
+      index: row['index'],
+      submission: toHex(row['submission_id']),
+      contributor: toHex(row['account']),
+      seq: row['seq'],
+      acc: toHex(row['acc']),
+      sensor: row['sensor_name'],
+      dataset: row['dataset_name'],
+      schemaSha256: toHex(row['schema_sha256']),
+      uriSha256: toHex(sha256(row['uri'])),
+      payload: { sha256: toHex(row['payload_sha256']), bytes: row['payload_bytes'] },
+      keyId: toHex(row['key_id']),
+      submitted: { block: row['submitted_block'], logIndex: row['submitted_log'] },
+      settled: {
+        tx: toHex(row['settled_tx']),
+        block: row['settled_block'],
+        blockHash: toHex(row['settled_hash']),
+        logIndex: row['settled_log'],
+        time: row['settled_time'],
+      },
+      outcome: OUTCOMES[row['outcome'] - 1] as Outcome,
+    },
+  }
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '../core/clock.ts'
+import { DunesError, describeError } from '../core/error.ts'
+import type { Logger } from '../core/logger.ts'
+import { databaseError } from '../graph/connect.ts'
+import { backoffMs } from '../payload/backoff.ts'
+
+/** Longest pause between two tries of a stage whose dependency is away, in milliseconds. */
+const MAX_PAUSE_MS = 5_000
+
+export interface StageDeps {
+  name: string
+  clock: Clock
+  logger: Logger
+  /** Told why the stage cannot go on for now, and null when it can again. */
+  trouble: (why: string | null) => void
+}
+
+/**
+ * Runs `turn` again and again until `signal` aborts. A turn answers when to come back: it waits for its own wake-up. A turn
+ * that throws what a retry may help is tried again after a pause, for ever; anything else ends the stage with that error.
+ */
+export async function runStage(
+  deps: StageDeps,
+  turn: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  let failures = 0
+  while (!signal.aborted) {
+    try {
+      await turn()
+      if (failures > 0) deps.trouble(null)
+      failures = 0
+    } catch (thrown) {
+      if (signal.aborted) return
+      const error = databaseError(thrown)
+      if (!canRetry(error)) throw error
+      deps.trouble(`${deps.name}: ${describeError(error)}`)
+      deps.logger.warn(
+        { stage: deps.name, failures: failures + 1, error: describeError(error) },
+        'stage paused',
+      )
+      await deps.clock.sleep(
+        backoffMs(failures, deps.clock.now(), { baseMs: 250, maxMs: MAX_PAUSE_MS }),
+        signal,
+      )
+      failures++
+    }
+  }
+}
+
+/** Serialization failures and deadlocks: Postgres asks for the transaction to be run again. */
+const TRY_AGAIN = /^40(001|P01)$|^55P03$/
+
+const canRetry = (error: unknown): boolean =>
+  (error instanceof DunesError && error.retryable) ||
+  TRY_AGAIN.test(String((error as { code?: unknown }).code ?? ''))

@@ -1,0 +1,160 @@
+import type { AnchorPort } from './anchor/port.ts'
+import { type AnchorSettings, AnchorWriter } from './anchor/writer.ts'
+import { evmChainId } from './chain/ids.ts'
+import type { ChainSource } from './chain/source.ts'
+import type { Clock } from './core/clock.ts'
+import type { Logger } from './core/logger.ts'
+import type { Metrics } from './core/metrics.ts'
+import type { MlDsa } from './core/ml-dsa.ts'
+import { Wake } from './core/wake.ts'
+import type { Sql } from './graph/connect.ts'
+import { claimDatabase, type Deployment } from './graph/cursor.ts'
+import { JudgeStage } from './ingest/judge.ts'
+import { withLease } from './ingest/lease.ts'
+import { SequenceStage } from './ingest/sequence.ts'
+import { runStage } from './ingest/stage.ts'
+import { syncChain } from './ingest/sync.ts'
+import type { CheckpointSigner } from './log/checkpoint.ts'
+import type { PayloadFetcher } from './payload/fetch.ts'
+
+/** The chain counts as stalled when it has not answered usefully for so long, in milliseconds. */
+const STALLED_MS = 15_000
+/** The index counts as behind when it is more than so many blocks below the chain's head. */
+const BEHIND_BLOCKS = 20
+/** The log counts as stalled when final submissions wait for their leaves for so long, in milliseconds. */
+const UNLOGGED_MS = 60_000
+
+export interface PipelineDeps {
+  deployment: Deployment
+  source: ChainSource
+  fetcher: PayloadFetcher
+  sql: Sql
+  mlDsa: MlDsa
+  signers: readonly CheckpointSigner[]
+  /** Null in a process that indexes but does not anchor. */
+  anchor: { port: AnchorPort; settings: AnchorSettings } | null
+  clock: Clock
+  logger: Logger
+  metrics: Metrics
+}
+
+export interface Pipeline {
+  /** Indexes until `signal` aborts. Throws what no retry can help. */
+  run(signal: AbortSignal): Promise<void>
+  /** Why indexing is not keeping up, one sentence each; empty while it is. */
+  readiness(): string[]
+  /** Payloads being sought. */
+  depth(): number
+  /** Told that a payload was stored by somebody else, so that it is found at once. */
+  payloadStored(): void
+}
+
+/**
+ * How a reading travels from a sensor to a proof. Each stage is a loop over what is committed; they share nothing but the
+ * database and wake-ups, so any of them may die at any instant and go on from there.
+ */
+export function createPipeline(deps: PipelineDeps): Pipeline {
+  const { sql, clock, metrics, source } = deps
+  const applied = new Wake() // chain -> judge: something settled
+  const ready = new Wake() // chain, judge -> sequence: something became final or got its verdict
+  const logged = new Wake() // sequence -> anchor: a checkpoint was published
+  const troubles = new Map<string, string>()
+  let standby = false
+  let unlogged: { size: number; since: number } | null = null
+  let depth = () => 0
+
+  const stage = (name: string, turn: () => Promise<void>, signal: AbortSignal): Promise<void> =>
+    runStage(
+      {
+        name,
+        clock,
+        logger: deps.logger,
+        trouble: (why) => (why === null ? troubles.delete(name) : troubles.set(name, why)),
+      },
+      turn,
+      signal,
+    )
+
+  const index = async (signal: AbortSignal): Promise<void> => {
+    standby = false
+    const { chain, registry, origin } = deps.deployment
+    await claimDatabase(sql, deps.deployment)
+    const context = { chainId: BigInt(evmChainId(chain)), registry, mlDsa: deps.mlDsa }
+    // 1. chain: events become rows, and reorganisations undo them.
+    const follow = () => syncChain({ ...deps, context, applied, finalised: ready }, signal)
+    // 2. payload, maml: bytes are obtained and judged.
+    const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
+    // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
+    const sequence = new SequenceStage({ ...deps, chain, registry, origin, ready, logged })
+    // 4. anchor: the signed log goes on-chain.
+    const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })
+    depth = () => judge.depth
+
+    // The first stage that fails for good takes the others with it.
+    const failed = new AbortController()
+    const all = AbortSignal.any([signal, failed.signal])
+    const guard = (running: Promise<void>) =>
+      running.catch((error) => {
+        failed.abort()
+        throw error
+      })
+    const results = await Promise.allSettled([
+      guard(stage('chain', follow, all)),
+      guard(stage('judge', () => judge.turn(all), all)),
+      guard(stage('log', () => sequence.turn(all), all)),
+      ...(anchor ? [guard(stage('anchor', () => anchor.turn(all), all))] : []),
+      guard(stage('progress', () => measure(all), all)),
+    ])
+    judge.stop()
+    const failure = results.find((result) => result.status === 'rejected')
+    if (failure) throw failure.reason
+  }
+
+  /** Keeps the gauges true and notices a log that stands still. */
+  const measure = async (signal: AbortSignal): Promise<void> => {
+    const [row] = await sql`
+      select (select coalesce(max(index) + 1, 0) from submission)::bigint as settled,
+             (select coalesce(max(index) + 1, 0) from submission, cursor where settled_block <= final_number)::bigint as final,
+             (select coalesce(max(size), 0) from log_head)::bigint as logged,
+             (select coalesce(max(size), 0) from anchor)::bigint as anchored`
+    for (const name of ['settled', 'final', 'logged', 'anchored'])
+      metrics.logSize.set({ stage: name }, row?.[name])
+    const size = row?.['logged'] as number
+    if (row?.['final'] <= size) unlogged = null
+    else if (unlogged?.size !== size) unlogged = { size, since: clock.now() }
+    await clock.sleep(2_000, signal)
+  }
+
+  return {
+    run: (signal) =>
+      withLease(
+        { sql, clock, name: `dunes/${deps.deployment.chain}`, standby: () => (standby = true) },
+        index,
+        signal,
+      ),
+    readiness() {
+      if (standby) return ['another indexer holds this chain; this one stands by']
+      const reasons = [...troubles.values()]
+      const status = source.status()
+      const silent = status.lastSuccess === null ? Number.POSITIVE_INFINITY : clock.now() - status.lastSuccess
+      if (silent > STALLED_MS) {
+        const why = status.lastError ? `: ${status.lastError.message}` : ''
+        reasons.push(
+          `stalled: the chain has not answered for ${Number.isFinite(silent) ? `${Math.round(silent / 1000)} s` : 'as long as this process runs'}${why}`,
+        )
+      }
+      const behind = (status.head?.number ?? 0) - (status.tip?.number ?? 0)
+      if (status.phase !== 'live' || behind > BEHIND_BLOCKS) {
+        reasons.push(
+          status.tip ? `behind: ${behind} blocks are not indexed yet` : 'behind: no block is indexed yet',
+        )
+      }
+      if (unlogged && clock.now() - unlogged.since > UNLOGGED_MS) {
+        reasons.push(`stalled: final submissions wait for leaf ${unlogged.size}`)
+      }
+      return reasons
+    },
+    depth: () => depth(),
+    payloadStored: () => applied.wake(),
+  }
+}
