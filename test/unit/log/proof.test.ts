@@ -26,7 +26,7 @@ const readAs = (tiles: readonly TileRange[]): string[] =>
   tiles.map(({ level, index, width }) => `${level}/${index}:${width}`)
 /** A handful of places in 0..size that differ in kind. */
 const places = (size: number): number[] =>
-  [0, 1, size >> 1, size - 1, size - 2, 255, 256, 257, 511, 512].filter((at) => at >= 0 && at < size)
+  [0, size >> 1, size - 1, 255, 256, 512].filter((at) => at >= 0 && at < size)
 
 describe('proofs over tiles are those of RFC 6962 section 2.1', () => {
   test(`roots at every size up to ${SIZES}`, async () => {
