@@ -19,8 +19,9 @@ library MerkleLog {
         returns (bool)
     {
         if (size1 > size2) return false;
+        if (size1 == 0 && root1 != EMPTY_ROOT) return false;
         if (size1 == size2) return proof.length == 0 && root1 == root2;
-        if (size1 == 0) return proof.length == 0 && root1 == EMPTY_ROOT;
+        if (size1 == 0) return proof.length == 0;
 
         uint256 length = proof.length;
         uint256 next = 0;

@@ -1,5 +1,13 @@
-import { type Abi, type Account, type Client, keccak256 } from 'viem'
-import { deployContract, getCode, waitForTransactionReceipt } from 'viem/actions'
+import {
+  type Abi,
+  type Account,
+  BaseError,
+  type Client,
+  decodeErrorResult,
+  encodeDeployData,
+  keccak256,
+} from 'viem'
+import { estimateGas, getCode, sendTransaction, waitForTransactionReceipt } from 'viem/actions'
 import anchorArtifact from '../../contracts/artifacts/ReceiptAnchor.json' with { type: 'json' }
 import registryArtifact from '../../contracts/artifacts/SensorRegistry.json' with { type: 'json' }
 import type { Hex } from '../core/bytes.ts'
@@ -12,7 +20,7 @@ export const DEFAULT_ADMIN_DELAY_SECONDS = 86_400
 
 const ZERO_ADDRESS: Hex = `0x${'00'.repeat(20)}`
 
-/** A contract could not be deployed. Codes: DEPLOY_REVERTED, DEPLOY_NO_CODE. */
+/** A contract could not be deployed. Codes: DEPLOY_REFUSED, DEPLOY_REVERTED, DEPLOY_NO_CODE. */
 export class DeployError extends DunesError {
   override readonly name = 'DeployError'
 }
@@ -40,7 +48,10 @@ export interface DeployOptions {
   readonly epochSeconds: number
   /** Seconds that a transfer of the admin role waits, a day unless told. */
   readonly adminDelay?: number
-  /** The closed log that the new one continues after, and where it was last good. */
+  /**
+   * The log that the new one continues after, and where it was last good. Its origin must differ. Close it afterwards, naming
+   * the new anchor and the same size and root.
+   */
   readonly predecessor?: { readonly log: Hex; readonly size: number; readonly root: Hex }
   /** Milliseconds between two looks for a receipt; the client's own unless told. */
   readonly pollingInterval?: number
@@ -58,8 +69,8 @@ export interface Deployment {
 
 /**
  * Deploys SensorRegistry, then ReceiptAnchor over it, and waits for both receipts.
- * @throws DeployError DEPLOY_REVERTED (the constructor refused the arguments) or DEPLOY_NO_CODE; viem's own errors when the
- * RPC cannot be reached or refuses the transaction.
+ * @throws DeployError DEPLOY_REFUSED (a constructor refuses its arguments; nothing was sent for that contract),
+ * DEPLOY_REVERTED or DEPLOY_NO_CODE; viem's own errors when the RPC cannot be reached or refuses the transaction.
  */
 export async function deployContracts(options: DeployOptions): Promise<Deployment> {
   const { admin, adminDelay = DEFAULT_ADMIN_DELAY_SECONDS, predecessor } = options
@@ -103,21 +114,19 @@ async function deploy(
   bytecode: string,
   args: readonly unknown[],
 ): Promise<Deployed> {
-  const hash = await deployContract(client, {
-    abi,
-    args,
-    bytecode: bytecode as Hex,
-    account: deployer,
-    // The client's chain is whatever its RPC says; there is nothing to compare it with here.
-    chain: null,
+  const data = encodeDeployData({ abi, args, bytecode: bytecode as Hex })
+  const gas = await estimateGas(client, { account: deployer, data }).catch((error) => {
+    throw refusal(name, abi, error)
   })
+  // The client's chain is whatever its RPC says; there is nothing to compare it with here.
+  const hash = await sendTransaction(client, { account: deployer, data, gas, chain: null })
   const receipt = await waitForTransactionReceipt(client, {
     hash,
     ...(pollingInterval === undefined ? {} : { pollingInterval }),
   })
   if (receipt.status !== 'success' || !receipt.contractAddress) {
     throw new DeployError('DEPLOY_REVERTED', `the deployment of ${name} was reverted`, {
-      hint: 'check origin, quorum, ttl and epoch length',
+      hint: 'look at the transaction: its estimate had succeeded',
       details: { transaction: hash },
     })
   }
@@ -132,4 +141,23 @@ async function deploy(
     })
   }
   return { address, block: Number(receipt.blockNumber), codeHash: keccak256(code) }
+}
+
+/** The constructor's own error by name, or `error` itself where it is something else. */
+function refusal(name: string, abi: Abi, error: unknown): unknown {
+  const reverted =
+    error instanceof BaseError
+      ? error.walk((cause) => /^0x[0-9a-f]{8,}$/.test(String((cause as { data?: unknown }).data)))
+      : null
+  if (!reverted) return error
+  const { data } = reverted as unknown as { data: Hex }
+  const { errorName, args = [] } = decodeErrorResult({ abi, data }) as { errorName: string; args?: unknown[] }
+  return new DeployError(
+    'DEPLOY_REFUSED',
+    `${name} refuses to be deployed: ${errorName}(${args.join(', ')})`,
+    {
+      hint: 'check admin, origin, quorum, ttl, epoch length and predecessor',
+      cause: error,
+    },
+  )
 }
