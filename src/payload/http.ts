@@ -111,7 +111,7 @@ async function visit(context: HttpContext, uri: UriParts, want: Want, hop: Attem
     unavailable('timeout', `No connection within ${settings.connectMs} ms.`, true),
   )
   try {
-    const addresses = await permitted(context, uri, connecting.signal)
+    const addresses = await permittedAddresses(context, uri, connecting.signal)
     if (!Array.isArray(addresses)) return addresses
     return await exchange(context, uri, addresses, want, hop, connecting)
   } finally {
@@ -119,9 +119,12 @@ async function visit(context: HttpContext, uri: UriParts, want: Want, hop: Attem
   }
 }
 
-/** The addresses of the URI's host that may be connected to, or why there are none. */
-async function permitted(
-  context: HttpContext,
+/**
+ * The addresses of the URI's host that may be connected to, each in the form that was checked, or why there are none. A
+ * private address beside public ones is left out.
+ */
+export async function permittedAddresses(
+  context: Pick<HttpContext, 'settings' | 'resolve'>,
   uri: UriParts,
   signal: AbortSignal,
 ): Promise<Address[] | Unavailable> {
@@ -226,11 +229,17 @@ function exchange(
       })
     })
     request.on('error', (error: NodeJS.ErrnoException) => finish(faultOf(error, connected, tcp)))
-    request.on('close', () => finish(unavailable('connect', 'The host closed the connection unasked.', true)))
-    request.on('upgrade', () =>
-      finish(unavailable('protocol', 'The host asked to change the protocol.', true)),
-    )
+    const closed = () =>
+      finish(unavailable('connect', 'The host closed the connection without an answer.', true))
+    request.on('close', closed)
+    request.on('upgrade', (_, socket) => {
+      // Node has let go of the socket here: without a listener of ours its next error would end the process.
+      socket.on('error', () => {})
+      socket.destroy()
+      finish(unavailable('protocol', 'The host asked to change the protocol.', true))
+    })
     request.on('response', (response) => {
+      request?.off('close', closed)
       answering.close()
       hop.signal.addEventListener('abort', () => finish(outcomeOfAbort(hop.signal)), { once: true })
       if (hop.signal.aborted) return finish(outcomeOfAbort(hop.signal))
@@ -262,7 +271,9 @@ function judgeHead({ statusCode = 0, headers }: http.IncomingMessage, want: Want
 
 /** Reads the answer's body as far as it can still be what is wanted. */
 function read(response: http.IncomingMessage, want: Want, finish: (step: Step) => void): void {
-  response.on('error', () => finish(unavailable('too-short', 'The answer broke off.', true)))
+  const brokeOff = () => finish(unavailable('too-short', 'The answer broke off.', true))
+  response.on('error', brokeOff)
+  response.on('close', brokeOff)
   const decided = judgeHead(response, want)
   if (decided !== null) {
     finish(decided)
@@ -284,7 +295,7 @@ function read(response: http.IncomingMessage, want: Want, finish: (step: Step) =
     length += chunk.length
   })
   response.on('end', () => {
-    if (!response.complete) return finish(unavailable('too-short', 'The answer broke off.', true))
+    if (!response.complete) return brokeOff()
     if (want.exact && length < want.maxBytes) return finish(tooShort(want))
     finish({ kind: 'bytes', bytes: buffer.slice(0, length) })
   })
