@@ -108,11 +108,10 @@ function field(header: RawHeader, name: keyof RawHeader, kind: number | 'quantit
  */
 export function blockHeaderRlp(header: RawHeader): Uint8Array {
   const fields = REQUIRED.map(([name, kind]) => field(header, name, kind))
-  // A header's list only ever grew at its end, so the first absent field ends it; one that follows a gap is refused by the hash.
-  for (const [name, kind] of OPTIONAL) {
-    if (header[name] === undefined || header[name] === null) break
-    fields.push(field(header, name, kind))
-  }
+  // Each fork appended to the list. Whatever is there is taken in that order, also behind an absent field, as anvil has it for
+  // forks before Shanghai: whether that is the header is for its hash to say.
+  for (const [name, kind] of OPTIONAL)
+    if (header[name] !== undefined && header[name] !== null) fields.push(field(header, name, kind))
   const body = concat(...fields)
   const rlp = concat(prefix(body.length, 0xc0), body)
   const hash = toHex(keccak_256(rlp))
