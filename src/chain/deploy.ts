@@ -151,13 +151,15 @@ function refusal(name: string, abi: Abi, error: unknown): unknown {
       : null
   if (!reverted) return error
   const { data } = reverted as unknown as { data: Hex }
-  const { errorName, args = [] } = decodeErrorResult({ abi, data }) as { errorName: string; args?: unknown[] }
-  return new DeployError(
-    'DEPLOY_REFUSED',
-    `${name} refuses to be deployed: ${errorName}(${args.join(', ')})`,
-    {
-      hint: 'check admin, origin, quorum, ttl, epoch length and predecessor',
-      cause: error,
-    },
-  )
+  let what: string
+  try {
+    const { errorName, args } = decodeErrorResult({ abi, data })
+    what = `${errorName}(${(args ?? []).join(', ')})`
+  } catch {
+    return error
+  }
+  return new DeployError('DEPLOY_REFUSED', `${name} refuses to be deployed: ${what}`, {
+    hint: 'check admin, origin, quorum, ttl, epoch length and predecessor',
+    cause: error,
+  })
 }

@@ -6,6 +6,7 @@ import {
   decodeFunctionResult,
   encodeFunctionData,
   http,
+  type Log,
   parseEventLogs,
 } from 'viem'
 import { receiptAnchorAbi, sensorRegistryAbi } from '../../src/chain/abi.ts'
@@ -164,7 +165,7 @@ interface RawReceipt {
   status: Hex
   gasUsed: Hex
   blockNumber: Hex
-  logs: (never & { blockTimestamp?: Hex })[]
+  logs: (Log & { blockTimestamp?: Hex })[]
 }
 
 interface RawEvent {
