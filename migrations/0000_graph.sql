@@ -66,14 +66,14 @@ CREATE TABLE "contributor_key" (
 );
 --> statement-breakpoint
 CREATE TABLE "cursor" (
-	"only" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"singleton" boolean PRIMARY KEY DEFAULT true NOT NULL,
 	"head_number" bigint NOT NULL,
 	"head_hash" "bytea" NOT NULL,
 	"head_time" bigint NOT NULL,
 	"final_number" bigint NOT NULL,
 	"final_hash" "bytea" NOT NULL,
 	"final_time" bigint NOT NULL,
-	CONSTRAINT "cursor_only" CHECK ("cursor"."only")
+	CONSTRAINT "cursor_singleton" CHECK ("cursor"."singleton")
 );
 --> statement-breakpoint
 CREATE TABLE "dataset" (
@@ -96,14 +96,14 @@ CREATE TABLE "dataset_version" (
 );
 --> statement-breakpoint
 CREATE TABLE "deployment" (
-	"only" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"singleton" boolean PRIMARY KEY DEFAULT true NOT NULL,
 	"chain" text NOT NULL,
 	"registry" "bytea" NOT NULL,
 	"anchor" "bytea" NOT NULL,
 	"origin" text NOT NULL,
 	"start_block" bigint NOT NULL,
 	"start_hash" "bytea" NOT NULL,
-	CONSTRAINT "deployment_only" CHECK ("deployment"."only")
+	CONSTRAINT "deployment_singleton" CHECK ("deployment"."singleton")
 );
 --> statement-breakpoint
 CREATE TABLE "edge" (
@@ -128,10 +128,10 @@ CREATE TABLE "leaf_policy" (
 );
 --> statement-breakpoint
 CREATE TABLE "log_head" (
-	"only" boolean PRIMARY KEY DEFAULT true NOT NULL,
+	"singleton" boolean PRIMARY KEY DEFAULT true NOT NULL,
 	"size" bigint NOT NULL,
 	"root" "bytea" NOT NULL,
-	CONSTRAINT "log_head_only" CHECK ("log_head"."only")
+	CONSTRAINT "log_head_singleton" CHECK ("log_head"."singleton")
 );
 --> statement-breakpoint
 CREATE TABLE "payload" (

@@ -75,7 +75,7 @@ async function moveHead(tx: TransactionSql, head: BlockRef): Promise<void> {
   await tx`
     insert into cursor (head_number, head_hash, head_time, final_number, final_hash, final_time)
     values (${head.number}, ${fromHex(head.hash)}, ${head.time}, -1, ${new Uint8Array(32)}, 0)
-    on conflict (only) do update set head_number = excluded.head_number, head_hash = excluded.head_hash, head_time = excluded.head_time`
+    on conflict (singleton) do update set head_number = excluded.head_number, head_hash = excluded.head_hash, head_time = excluded.head_time`
 }
 
 /** Moves finality up to `upTo`, which was applied before, and forgets the older blocks that no reorg can reach. */
@@ -233,10 +233,10 @@ async function insertAttestations(tx: TransactionSql, events: Placed<'attested'>
   if (events.length === 0) return
   const rows = await tx`
     insert into attestation (submission, validator, valid, block, log_index, tx)
-    select s.id, c.id, e.valid, e.block, e.log, decode(e.tx, 'hex')
+    select s.id, c.id, e.valid::boolean, e.block, e.log, decode(e.tx, 'hex')
     from unnest(
       ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => bare(e.validator))}::text[],
-      ${events.map((e) => e.valid)}::boolean[], ${events.map((e) => e.block.number)}::bigint[],
+      ${events.map((e) => String(e.valid))}::text[], ${events.map((e) => e.block.number)}::bigint[],
       ${events.map((e) => e.logIndex)}::int[], ${events.map((e) => bare(e.tx))}::text[]
     ) as e(id, validator, valid, block, log, tx)
     join submission s on s.submission_id = decode(e.id, 'hex')
@@ -278,7 +278,7 @@ async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]
       ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
     ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time)
     where submission_id = decode(e.id, 'hex') and submission.index is null
-    returning id`
+    returning submission.id`
   if (rows.length !== events.length)
     throw inconsistent('a settlement refers to an unknown or already settled submission')
 }

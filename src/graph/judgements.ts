@@ -131,12 +131,12 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       return { read: facts, detail: printable(detail) }
     })
     const rows = await tx`
-      update submission u set verdict = j.verdict, reason = j.reason, observed = j.observed, judgement = j.judgement::jsonb,
+      update submission u set verdict = j.verdict, reason = j.reason, observed = j.observed::boolean, judgement = j.judgement::jsonb,
         signed_sha256 = decode(j.signed, 'hex')
       from unnest(
         ${judged.map((j) => j.submission.id)}::bigint[], ${judged.map((j) => j.submission.settledHash.slice(2))}::text[],
         ${judged.map((j) => j.judgement.verdict)}::text[], ${judged.map((j) => j.judgement.reason)}::text[],
-        ${judged.map((j) => j.judgement.observed)}::boolean[], ${stored.map((s) => JSON.stringify(s))}::text[],
+        ${judged.map((j) => String(j.judgement.observed))}::text[], ${stored.map((s) => JSON.stringify(s))}::text[],
         ${stored.map((s) => s.read?.signedBytesSha256.slice(2) ?? null)}::text[]
       ) as j(id, hash, verdict, reason, observed, judgement, signed)
       where u.id = j.id and u.settled_hash = decode(j.hash, 'hex') and u.verdict is null

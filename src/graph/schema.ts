@@ -47,7 +47,7 @@ const id = () => int8('id').primaryKey().default(sql`nextval('entity_id')`)
 export const deployment = pgTable(
   'deployment',
   {
-    only: boolean('only').primaryKey().default(true),
+    singleton: boolean('singleton').primaryKey().default(true),
     chain: text('chain').notNull(),
     registry: bytea('registry').notNull(),
     anchor: bytea('anchor').notNull(),
@@ -56,14 +56,14 @@ export const deployment = pgTable(
     /** Hash of the start block: tells a devnet that was begun again from the one that was indexed. */
     startHash: bytea('start_hash').notNull(),
   },
-  (t) => [check('deployment_only', sql`${t.only}`)],
+  (t) => [check('deployment_singleton', sql`${t.singleton}`)],
 )
 
 /** How far the chain is applied and final. Moves in the same transaction as the rows that it speaks of. */
 export const cursor = pgTable(
   'cursor',
   {
-    only: boolean('only').primaryKey().default(true),
+    singleton: boolean('singleton').primaryKey().default(true),
     headNumber: int8('head_number').notNull(),
     headHash: bytea('head_hash').notNull(),
     headTime: int8('head_time').notNull(),
@@ -71,7 +71,7 @@ export const cursor = pgTable(
     finalHash: bytea('final_hash').notNull(),
     finalTime: int8('final_time').notNull(),
   },
-  (t) => [check('cursor_only', sql`${t.only}`)],
+  (t) => [check('cursor_singleton', sql`${t.singleton}`)],
 )
 
 /** The applied blocks from the last final one on: what a reorg is recognised by. */
@@ -308,11 +308,11 @@ export const retrieval = pgTable('retrieval', {
 export const logHead = pgTable(
   'log_head',
   {
-    only: boolean('only').primaryKey().default(true),
+    singleton: boolean('singleton').primaryKey().default(true),
     size: int8('size').notNull(),
     root: bytea('root').notNull(),
   },
-  (t) => [check('log_head_only', sql`${t.only}`)],
+  (t) => [check('log_head_singleton', sql`${t.singleton}`)],
 )
 
 export const leaf = pgTable('leaf', {
