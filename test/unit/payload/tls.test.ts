@@ -1,0 +1,93 @@
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
+import https from 'node:https'
+import tls from 'node:tls'
+import { expect, onTestFinished, test } from 'vitest'
+import { fetcherFor, listenOn, PAYLOAD } from './servers.ts'
+
+/** DER (X.690): tag, length, contents. */
+function der(tag: number, ...contents: Uint8Array[]): Buffer {
+  const body = Buffer.concat(contents)
+  const { length } = body
+  const size = length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 255]
+  return Buffer.concat([Buffer.from([tag, ...size]), body])
+}
+const sequence = (...contents: Uint8Array[]) => der(0x30, ...contents)
+const oid = (...bytes: number[]) => der(0x06, Uint8Array.from(bytes))
+const utcTime = (date: Date) =>
+  der(0x17, Buffer.from(`${date.toISOString().replace(/[-:T]/g, '').slice(2, 14)}Z`))
+
+/** A certificate (RFC 5280) of `host` that signs itself, with Ed25519, valid for a day around now. */
+function selfSigned(host: string, key: KeyObject): string {
+  const ed25519 = sequence(oid(0x2b, 0x65, 0x70))
+  const name = sequence(der(0x31, sequence(oid(0x55, 4, 3), der(0x0c, Buffer.from(host)))))
+  const altName = sequence(oid(0x55, 0x1d, 0x11), der(0x04, sequence(der(0x82, Buffer.from(host)))))
+  const day = 86_400_000
+  const body = sequence(
+    der(0xa0, der(0x02, Uint8Array.of(2))),
+    der(0x02, Buffer.concat([Uint8Array.of(1), randomBytes(8)])),
+    ed25519,
+    name,
+    sequence(utcTime(new Date(Date.now() - day)), utcTime(new Date(Date.now() + day))),
+    name,
+    createPublicKey(key).export({ type: 'spki', format: 'der' }),
+    der(0xa3, sequence(altName)),
+  )
+  const signature = der(0x03, Uint8Array.of(0), sign(null, body, key))
+  const base64 = sequence(body, ed25519, signature).toString('base64')
+  return `-----BEGIN CERTIFICATE-----\n${base64.replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`
+}
+
+async function tlsServer(host: string) {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  const cert = selfSigned(host, privateKey)
+  const names: unknown[] = []
+  const server = https.createServer(
+    { key: privateKey.export({ type: 'pkcs8', format: 'pem' }), cert },
+    (request, response) => {
+      names.push((request.socket as tls.TLSSocket & { servername?: unknown }).servername)
+      response.end(PAYLOAD)
+    },
+  )
+  return { port: await listenOn(server), cert, names }
+}
+
+function trust(cert: string) {
+  const before = tls.getCACertificates('default')
+  tls.setDefaultCACertificates([...before, cert])
+  onTestFinished(() => tls.setDefaultCACertificates(before))
+}
+
+const fetcher = (host: string, port: number) =>
+  fetcherFor(
+    [],
+    { allowedPrivate: [`${host}:${port}`], connectMs: 2_000, totalMs: 4_000 },
+    {
+      resolve: async () => ['127.0.0.1'],
+    },
+  )
+
+test('a certificate of the host by an authority that this system trusts', async () => {
+  const { port, cert, names } = await tlsServer('tls.example')
+  trust(cert)
+  expect(await fetcher('tls.example', port)(`https://tls.example:${port}/`)).toEqual({
+    kind: 'bytes',
+    bytes: PAYLOAD,
+  })
+  expect(names).toEqual(['tls.example'])
+})
+
+test('a certificate that nobody vouches for, and one of another host', async () => {
+  const { port, cert } = await tlsServer('tls.example')
+  const ask = (host: string) => fetcher(host, port)(`https://${host}:${port}/`)
+  expect(await ask('tls.example')).toEqual({
+    kind: 'unavailable',
+    what: 'tls',
+    detail: 'TLS could not be agreed on (DEPTH_ZERO_SELF_SIGNED_CERT).',
+    retryable: true,
+  })
+  trust(cert)
+  expect(await ask('other.example')).toMatchObject({
+    what: 'tls',
+    detail: 'TLS could not be agreed on (ERR_TLS_CERT_ALTNAME_INVALID).',
+  })
+})
