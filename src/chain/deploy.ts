@@ -25,36 +25,56 @@ export class DeployError extends DunesError {
   override readonly name = 'DeployError'
 }
 
-export interface DeployOptions {
+/** What both contracts are deployed with. */
+export interface SenderOptions {
   /** A viem client of the chain's RPC. */
   readonly client: Client
   /** Who pays: a local account, or one that the RPC unlocks. */
   readonly deployer: Account
-  /** Holder of the admin role of both contracts. */
+  /** Holder of the admin role. */
   readonly admin: Hex
-  /** The account that anchors. */
-  readonly anchorer: Hex
+  /** Seconds that a transfer of the admin role waits, a day unless told. */
+  readonly adminDelay?: number
+  /** Milliseconds between two looks for a receipt; the client's own unless told. */
+  readonly pollingInterval?: number
+}
+
+export interface RegistryOptions extends SenderOptions {
   /** Validators admitted from the start; none unless told. */
   readonly validators?: readonly Hex[]
-  /** The log's name: 1 to 128 printable ASCII bytes, no space, no `+`. */
-  readonly origin: string
-  /** SHA-256 of the leaf policy's canonical JSON; it holds from index 0. */
-  readonly policyHash: Hex
   /** Attestations of one side that settle a submission, 1 to 65,535. */
   readonly quorum: number
   /** Blocks after which a submission can expire, from 1. */
   readonly ttl: number
   /** Length of an epoch in seconds, from 1. */
   readonly epochSeconds: number
-  /** Seconds that a transfer of the admin role waits, a day unless told. */
-  readonly adminDelay?: number
+}
+
+export interface AnchorOptions extends SenderOptions {
+  /** The SensorRegistry whose settled submissions the log records. */
+  readonly registry: Hex
+  /** The account that anchors. */
+  readonly anchorer: Hex
+  /** The log's name: 1 to 128 printable ASCII bytes, no space, no `+`. */
+  readonly origin: string
+  /** SHA-256 of the leaf policy's canonical JSON; it holds from index 0. */
+  readonly policyHash: Hex
   /**
-   * The log that the new one continues after, and where it was last good. Its origin must differ. Close it afterwards, naming
-   * the new anchor and the same size and root.
+   * The log that the new one continues after, and where it was last good. Its registry is the same and its origin another.
+   * Close it afterwards, naming the new contract and the same size and root.
    */
   readonly predecessor?: { readonly log: Hex; readonly size: number; readonly root: Hex }
-  /** Milliseconds between two looks for a receipt; the client's own unless told. */
-  readonly pollingInterval?: number
+}
+
+export type DeployOptions = RegistryOptions & Omit<AnchorOptions, 'registry' | 'predecessor'>
+
+export interface DeployedContract {
+  /** 20-byte lower-case 0x hex. */
+  readonly address: Hex
+  /** The block that it is in: none of its events is in an earlier one. */
+  readonly block: number
+  /** Keccak-256 of its code, as a trust policy pins it. */
+  readonly codeHash: Hex
 }
 
 export interface Deployment {
@@ -73,26 +93,8 @@ export interface Deployment {
  * DEPLOY_REVERTED or DEPLOY_NO_CODE; viem's own errors when the RPC cannot be reached or refuses the transaction.
  */
 export async function deployContracts(options: DeployOptions): Promise<Deployment> {
-  const { admin, adminDelay = DEFAULT_ADMIN_DELAY_SECONDS, predecessor } = options
-  const registry = await deploy(options, 'SensorRegistry', sensorRegistryAbi, registryArtifact.bytecode, [
-    admin,
-    adminDelay,
-    options.quorum,
-    BigInt(options.ttl),
-    BigInt(options.epochSeconds),
-    options.validators ?? [],
-  ])
-  const anchor = await deploy(options, 'ReceiptAnchor', receiptAnchorAbi, anchorArtifact.bytecode, [
-    registry.address,
-    options.origin,
-    admin,
-    adminDelay,
-    options.anchorer,
-    options.policyHash,
-    predecessor
-      ? { log: predecessor.log, size: BigInt(predecessor.size), root: predecessor.root }
-      : { log: ZERO_ADDRESS, size: 0n, root: ZERO_WORD },
-  ])
+  const registry = await deployRegistry(options)
+  const anchor = await deployAnchor({ ...options, registry: registry.address })
   return {
     registry: registry.address,
     anchor: anchor.address,
@@ -101,19 +103,38 @@ export async function deployContracts(options: DeployOptions): Promise<Deploymen
   }
 }
 
-interface Deployed {
-  readonly address: Hex
-  readonly block: number
-  readonly codeHash: Hex
-}
+/** Deploys a SensorRegistry alone. Throws as `deployContracts`. */
+export const deployRegistry = (options: RegistryOptions): Promise<DeployedContract> =>
+  deploy(options, 'SensorRegistry', sensorRegistryAbi, registryArtifact.bytecode, [
+    options.admin,
+    options.adminDelay ?? DEFAULT_ADMIN_DELAY_SECONDS,
+    options.quorum,
+    BigInt(options.ttl),
+    BigInt(options.epochSeconds),
+    options.validators ?? [],
+  ])
+
+/** Deploys a ReceiptAnchor over an existing registry, e.g. the successor of another. Throws as `deployContracts`. */
+export const deployAnchor = (options: AnchorOptions): Promise<DeployedContract> =>
+  deploy(options, 'ReceiptAnchor', receiptAnchorAbi, anchorArtifact.bytecode, [
+    options.registry,
+    options.origin,
+    options.admin,
+    options.adminDelay ?? DEFAULT_ADMIN_DELAY_SECONDS,
+    options.anchorer,
+    options.policyHash,
+    options.predecessor
+      ? { ...options.predecessor, size: BigInt(options.predecessor.size) }
+      : { log: ZERO_ADDRESS, size: 0n, root: ZERO_WORD },
+  ])
 
 async function deploy(
-  { client, deployer, pollingInterval }: DeployOptions,
+  { client, deployer, pollingInterval }: SenderOptions,
   name: string,
   abi: Abi,
   bytecode: string,
   args: readonly unknown[],
-): Promise<Deployed> {
+): Promise<DeployedContract> {
   const data = encodeDeployData({ abi, args, bytecode: bytecode as Hex })
   const gas = await estimateGas(client, { account: deployer, data }).catch((error) => {
     throw refusal(name, abi, error)
