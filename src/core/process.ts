@@ -34,8 +34,6 @@ export interface Guarded {
   readonly exited: Promise<Exit>
   /** The child's end, or null while it runs. */
   readonly exit: () => Exit | null
-  /** Like `exited`, and keeps this process alive until then. */
-  wait(): Promise<Exit>
   /** Ends the child step by step; resolves once it is gone, at once if it already is. */
   stop(steps: readonly StopStep[]): Promise<Exit>
 }
@@ -46,7 +44,7 @@ const GUARD = 'while read -r _; do :; done; kill -s "$1" "$2" 2>/dev/null'
 /**
  * Starts `command` so that it ends with this process: on an orderly stop by `stop`, and after a crash or SIGKILL
  * by a small shell that waits on a pipe from us. (Node has no PR_SET_PDEATHSIG, and macOS has none at all.)
- * Neither child nor guard keeps the event loop alive.
+ * As with any child, our event loop lives until it has ended: whoever starts it stops it.
  * @throws the spawn's own error (ENOENT, EACCES, EPERM) when the command cannot be started.
  */
 export async function spawnGuarded(
@@ -82,12 +80,10 @@ export async function spawnGuarded(
   guard.stdin?.on('error', () => {})
   guard.unref()
   ;(guard.stdin as unknown as { unref?: () => void } | null)?.unref?.()
-  child.unref()
   // The guard must not outlive the child: the kernel may give the child's number to a stranger.
   void exited.then(() => guard.kill('SIGKILL'))
 
   const stop = async (steps: readonly StopStep[]): Promise<Exit> => {
-    child.ref()
     for (const step of steps) {
       if (ended) return ended
       child.kill(step.signal)
@@ -97,11 +93,7 @@ export async function spawnGuarded(
     }
     return exited
   }
-  const wait = () => {
-    child.ref()
-    return exited
-  }
-  return { pid, exited, exit: () => ended, wait, stop }
+  return { pid, exited, exit: () => ended, stop }
 }
 
 function started(child: ChildProcess): Promise<void> {

@@ -236,7 +236,7 @@ async function initialise(
   try {
     const output = openLog(dataDir)
     const child = await run(place, 'initdb', args, output)
-    const exit = await child.wait()
+    const exit = await child.exited
     if (exit.code !== 0) throw failed('initdb failed', dataDir)
   } finally {
     rmSync(secret, { force: true })
