@@ -136,7 +136,10 @@ function compareTexts(payload: Uint8Array, mirrored: Uint8Array, { entry }: Pars
   const name = outline(whole ? a.text : b.text)
   const out: Difference[] = []
   for (const { foundAt, found, restoredAt, restored } of differingStretches(a, b)) {
-    const field = name(whole ? foundAt : restoredAt)
+    const [good, at] = whole ? [found, foundAt] : [restored, restoredAt]
+    // Space names nothing, so the first thing after it does; what was only added belongs to what stands before it.
+    const space = good.length - good.trimStart().length
+    const field = name(good === '' ? Math.max(0, at - 1) : at + space)
     const difference: Difference = whole
       ? {
           field,
