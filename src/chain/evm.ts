@@ -337,7 +337,11 @@ class EvmSource implements ChainSource {
       return true
     }
     // Shorter than what we have: a node that lags, or a chain that was taken back without a new branch so far.
-    this.#shorterSince ??= this.#clock.now()
+    if (this.#shorterSince === null) {
+      this.#shorterSince = this.#clock.now()
+      // Another endpoint, if there is one, may know better.
+      this.#rpc.leave()
+    }
     if (this.#clock.now() - this.#shorterSince < (this.#settings.shorterMs ?? 5_000)) return true
     const ours = await getBlock(this.#rpc, tip.hash, { signal, tries: 1, checkHash: false })
     return ours !== null

@@ -30,7 +30,7 @@ export function withEvents(context: ReadContext, block: EvmBlock, logs: readonly
       )
   }
   for (const log of logs) {
-    if (log.blockHash !== block.hash)
+    if (log.blockHash !== block.hash || Number.parseInt(log.blockNumber, 16) !== block.number)
       throw inconsistent(`a log of block ${block.number} is of another block than its header`)
     const event = decodeLog(log, context.contracts)
     if (event) events.push(event)
