@@ -65,6 +65,9 @@ export function isHex(text: unknown, size?: number): text is Hex {
   return size === undefined || text.length === 2 + 2 * size
 }
 
+/** Value of a digit 0 to 9 or a to f, by its character code. */
+const nibble = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x57)
+
 /** Bytes of lower-case 0x hex. Throws `BAD_HEX` on anything else (upper case, odd length, no prefix, wrong `size`). */
 export function fromHex(text: string, size?: number): Uint8Array {
   if (!isHex(text, size)) {
@@ -73,7 +76,8 @@ export function fromHex(text: string, size?: number): Uint8Array {
     })
   }
   const out = new Uint8Array((text.length - 2) / 2)
-  for (let i = 0; i < out.length; i++) out[i] = Number.parseInt(text.slice(2 + 2 * i, 4 + 2 * i), 16)
+  for (let i = 0; i < out.length; i++)
+    out[i] = (nibble(text.charCodeAt(2 + 2 * i)) << 4) | nibble(text.charCodeAt(3 + 2 * i))
   return out
 }
 

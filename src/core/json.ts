@@ -153,13 +153,16 @@ export function parseJson(text: string, limits: JsonLimits): Json {
       space()
       if (text[at] !== ':') refuse('expected : after a key')
       at++
-      // defineProperty, so that a key named __proto__ is data like any other.
-      Object.defineProperty(out, key, {
-        value: value(depth),
-        enumerable: true,
-        writable: true,
-        configurable: true,
-      })
+      const member = value(depth)
+      // Assigning to __proto__ would set the prototype; it must become data like any other key.
+      if (key === '__proto__')
+        Object.defineProperty(out, key, {
+          value: member,
+          enumerable: true,
+          writable: true,
+          configurable: true,
+        })
+      else out[key] = member
       space()
       if (text[at] === '}') {
         at++

@@ -11,13 +11,15 @@ export const mirror = (text: string): string => [...text].reverse().join('')
  * part of no well-formed sequence moves alone, so that damage in a mirror stays where it is.
  */
 export function mirrorBytes(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes.length)
-  let at = 0
-  let end = bytes.length
-  while (at < bytes.length) {
-    const length = (bytes[at] as number) < 0x80 ? 1 : sequenceLength(bytes, at) || 1
-    end -= length
-    for (let i = 0; i < length; i++) out[end + i] = bytes[at + i] as number
+  const out = new Uint8Array(bytes).reverse()
+  for (let at = 0; at < bytes.length; ) {
+    if ((bytes[at] as number) < 0x80) {
+      at++
+      continue
+    }
+    const length = sequenceLength(bytes, at) || 1
+    // The reversal turned this sequence around as well: put its bytes back into their order.
+    if (length > 1) out.set(bytes.subarray(at, at + length), bytes.length - at - length)
     at += length
   }
   return out

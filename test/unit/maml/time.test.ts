@@ -59,3 +59,16 @@ describe('formatSeconds', () => {
     expect(() => formatSeconds(seconds)).toThrow(RangeError)
   })
 })
+
+it('agrees with the platform on every day of four centuries and on the ends of the calendar', () => {
+  const day = 86_400_000
+  const check = (ms: number) => {
+    const text = `${new Date(ms).toISOString().slice(0, 19)}Z`
+    if (parseTimestamp(text)?.seconds !== ms / 1000) expect(text).toBe(ms / 1000)
+  }
+  for (let ms = Date.UTC(1800, 0, 1, 7, 8, 9); ms < Date.UTC(2201, 0, 1); ms += day) check(ms)
+  for (let n = 0; n < 800; n++) {
+    check(253_402_300_799_000 - n * day)
+    check(-62_135_596_800_000 + n * day)
+  }
+})
