@@ -61,18 +61,19 @@ describe('appendLeaves', () => {
     }
   })
 
-  test('leaves the old state and the given leaves as they were, and shares no memory with what it returns', () => {
-    const leaves = someLeaves(300)
-    const before = appendLeaves(emptyState(), leaves.slice(0, 299)).state
+  // At 301 the last leaf waits on the edge itself, at 512 one subtree there is the root.
+  test.each([300, 301, 512])('keeps the old state as it was and shares no memory, at size %i', (size) => {
+    const leaves = someLeaves(size)
+    const before = appendLeaves(emptyState(), leaves.slice(0, -1)).state
     const copy = structuredClone(before)
-    const { state, tiles, root } = appendLeaves(before, leaves.slice(299))
-    const expected = hex(root)
+    const { state, tiles, root } = appendLeaves(before, leaves.slice(-1))
     for (const { hashes } of tiles) hashes.fill(0)
-    leaves[299]?.fill(0)
+    for (const leaf of leaves) leaf.fill(0)
     root.fill(0)
+    rootOf(state).fill(0)
     expect(before).toEqual(copy)
-    expect(hex(rootOf(state))).toBe(expected)
-    expect(state).toEqual(states[300])
+    expect(state).toEqual(states[size])
+    expect(hex(rootOf(state))).toBe(hex(tree.root(size)))
   })
 
   test('appending nothing changes nothing', () => {

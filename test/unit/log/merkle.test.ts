@@ -164,6 +164,20 @@ describe('consistency', () => {
     expect(cases).toBeGreaterThan(500)
   })
 
+  test('the sizes are part of the statement, and a proof has just their length', () => {
+    const [root4, root8, root16] = [tree.root(4), tree.root(8), tree.root(16)]
+    // Hash by hash this leads from root to root; only the size says that something is missing.
+    expect(verifyConsistency(4, 16, tree.proof(4, 8), root4, root8)).toEqual({
+      ok: false,
+      reason: 'the consistency proof is too short',
+    })
+    expect(verifyConsistency(4, 8, tree.proof(4, 16), root4, root16)).toEqual({
+      ok: false,
+      reason: 'the consistency proof is too long',
+    })
+    expect(verifyConsistency(5, 8, tree.proof(4, 8), root4, root8).ok).toBe(false)
+  })
+
   test('does not join a fork to the log', () => {
     const fork = new ReferenceTree(tree.leaves.with(9, junk))
     for (let size = 10; size <= SIZES; size++) {

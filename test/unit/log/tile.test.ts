@@ -181,6 +181,8 @@ describe('entry bundles', () => {
 
   test('end only where an entry ends', () => {
     const bundle = encodeEntryBundle([Uint8Array.of(1, 2, 3), Uint8Array.of(4)])
+    expect(() => decodeEntryBundle(bundle.subarray(0, 6))).toThrow('the bundle ends within a length')
+    expect(() => decodeEntryBundle(bundle.subarray(0, 7))).toThrow('the bundle ends within an entry')
     for (let length = 0; length < bundle.length; length++) {
       if (length === 5) expect(decodeEntryBundle(bundle.subarray(0, length))).toHaveLength(1)
       else expect(() => decodeEntryBundle(bundle.subarray(0, length)), `${length}`).toThrow(LogError)
