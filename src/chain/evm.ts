@@ -1,13 +1,13 @@
 import { type Clock, systemClock } from '../core/clock.ts'
-import { describeError } from '../core/error.ts'
-import { backoffMs } from './backoff.ts'
 import { type EvmBlock, getBlock, getBlocks, getFinalized, inconsistent } from './blocks.ts'
 import type { Contracts } from './decode.ts'
-import { type HistoryRun, readHistory } from './history.ts'
+import { Health } from './health.ts'
+import { readAhead } from './history.ts'
 import { evmChain } from './ids.ts'
+import { KnownBlocks } from './known.ts'
 import { RANGE_LIMITS, type RangeLimits, RangeWidth } from './range.ts'
 import { type ReadContext, readRecent } from './read.ts'
-import { type Rpc, retryAfterMs } from './rpc.ts'
+import type { Rpc } from './rpc.ts'
 import {
   BEFORE_GENESIS,
   type BlockRef,
@@ -86,24 +86,14 @@ class EvmSource implements ChainSource {
   readonly #context: ReadContext
   readonly #rpc: Rpc
   readonly #clock: Clock
-  readonly #random: () => number
+  readonly #health: Health
   readonly #report: (report: SourceReport) => void
-  #running = false
   readonly #width: RangeWidth
   #wake = new AbortController()
-
   #phase: SourceStatus['phase'] = 'idle'
   #head: BlockRef | null = null
-  #lastSuccess: number | null = null
-  #lastError: SourceStatus['lastError'] = null
-  #failures = 0
-
-  /** Blocks known to the consumer, oldest first: the last final one (or the one before the start), then up to the tip. */
-  #known: BlockRef[] = []
-  /** False while the oldest of them is only where we started, so that it may still be reorganised away. */
-  #floorIsFinal = false
-  #final: BlockRef | null = null
-  #finalAt: { head: string; final: Finality } | null = null
+  #known: KnownBlocks | null = null
+  #finalAt: { readonly head: string; readonly final: Finality } | null = null
   /** Since when the chain looks shorter than the tip. */
   #shorterSince: number | null = null
 
@@ -111,7 +101,7 @@ class EvmSource implements ChainSource {
     this.#settings = settings
     this.#rpc = deps.rpc
     this.#clock = deps.clock ?? systemClock
-    this.#random = deps.random ?? Math.random
+    this.#health = new Health(this.#clock, deps.random ?? Math.random)
     this.#report = deps.report ?? (() => {})
     this.#width = new RangeWidth(settings.ranges ?? RANGE_LIMITS)
     this.chain = evmChain(deps.rpc.chainId)
@@ -124,14 +114,16 @@ class EvmSource implements ChainSource {
   }
 
   status(): SourceStatus {
+    const { lastSuccess, lastError, failures } = this.#health
+    const known = this.#known
     return {
       phase: this.#phase,
       head: this.#head,
-      tip: this.#known.at(-1) ?? null,
-      final: this.#final,
-      lastSuccess: this.#lastSuccess,
-      lastError: this.#lastError,
-      failures: this.#failures,
+      tip: known?.tip ?? null,
+      final: known?.final ?? null,
+      lastSuccess,
+      lastError,
+      failures,
     }
   }
 
@@ -152,21 +144,20 @@ class EvmSource implements ChainSource {
   }
 
   async *follow(from: Cursor | null, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
-    if (this.#running) throw new Error('this source is being followed already')
-    this.#running = true
+    if (this.#phase === 'backfill' || this.#phase === 'live')
+      throw new Error('this source is being followed already')
+    this.#phase = 'live'
     // Ends what is in flight when the consumer leaves its loop without aborting.
     const inner = new AbortController()
     const both = AbortSignal.any([signal, inner.signal])
     const wake = () => this.wake()
     signal.addEventListener('abort', wake)
     try {
-      this.#known = []
-      this.#head = this.#final = this.#finalAt = null
-      this.#shorterSince = null
+      this.#known = this.#head = this.#finalAt = this.#shorterSince = null
       while (!signal.aborted) {
         try {
-          if (this.#known.length === 0) await this.#begin(from, both)
-          yield* this.#advance(both)
+          this.#known ??= await this.#begin(from, both)
+          yield* this.#advance(this.#known, both)
         } catch (error) {
           if (signal.aborted) return
           if (!(error instanceof ChainError) || FATAL.has(error.code)) throw error
@@ -176,36 +167,28 @@ class EvmSource implements ChainSource {
     } finally {
       signal.removeEventListener('abort', wake)
       inner.abort()
-      this.#running = false
       this.#phase = 'stopped'
     }
   }
 
   async #failed(error: ChainError, signal: AbortSignal): Promise<void> {
-    this.#failures++
-    this.#lastError = { code: error.code, message: describeError(error), at: this.#clock.now() }
     // These have left the endpoint already; answers that contradict each other are found only here.
     const left = error.code === 'RPC_UNREACHABLE' || (error.code === 'RPC_REFUSED' && error.retryable)
     if (!left) this.#rpc.leave()
-    const waitMs = backoffMs(this.#failures, this.#random, retryAfterMs(error))
-    this.#report({ kind: 'retry', error, failures: this.#failures, waitMs })
+    const waitMs = this.#health.failed(error)
+    this.#report({ kind: 'retry', error, failures: this.#health.failures, waitMs })
     await this.#clock.sleep(waitMs, signal)
   }
 
   #succeeded(): void {
-    this.#lastSuccess = this.#clock.now()
-    if (this.#failures > 0) this.#report({ kind: 'recovered', failures: this.#failures })
-    this.#failures = 0
-    this.#lastError = null
+    const failures = this.#health.succeeded()
+    if (failures > 0) this.#report({ kind: 'recovered', failures })
   }
 
-  async #begin(from: Cursor | null, signal: AbortSignal): Promise<void> {
-    const known = [...(from ?? [BEFORE_GENESIS])].reverse()
-    const [oldest] = known
-    this.#floorIsFinal = oldest !== undefined && oldest.number >= 0
-    if (this.#floorIsFinal) this.#final = oldest ?? null
-    else known[0] = await this.#base(signal)
-    this.#known = known
+  async #begin(from: Cursor | null, signal: AbortSignal): Promise<KnownBlocks> {
+    const [floor = BEFORE_GENESIS, ...above] = [...(from ?? [])].reverse()
+    if (floor.number >= 0) return new KnownBlocks([floor, ...above], true)
+    return new KnownBlocks([await this.#base(signal), ...above], false)
   }
 
   /** The block before the first one of interest. */
@@ -221,12 +204,8 @@ class EvmSource implements ChainSource {
     return getBlock(this.#rpc, id, { signal, tries: 1, checkHash: this.#context.checkHashes })
   }
 
-  get #tip(): BlockRef {
-    return this.#known.at(-1) as BlockRef
-  }
-
   /** Looks at the chain, yields what has become of it, and waits for the next look when there is nothing left to do. */
-  async *#advance(signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+  async *#advance(known: KnownBlocks, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
     // Renewed before the look: a wake-up during it must not be lost.
     if (this.#wake.signal.aborted) this.#wake = new AbortController()
     const wake = this.#wake.signal
@@ -235,24 +214,24 @@ class EvmSource implements ChainSource {
     const finality = this.#finality(head, signal)
     finality.catch(() => {})
 
-    if (head.number - this.#tip.number > RANGE_WORTH_BLOCKS) {
+    if (head.number - known.tip.number > RANGE_WORTH_BLOCKS) {
       const { number } = await finality
-      if (number - this.#tip.number > RANGE_WORTH_BLOCKS) {
+      if (number - known.tip.number > RANGE_WORTH_BLOCKS) {
         this.#phase = 'backfill'
-        yield* this.#backfill(number, signal)
+        yield* this.#backfill(known, number, signal)
         return
       }
     }
     this.#phase = 'live'
-    if (await this.#onChain(head, signal)) {
-      for (let last: BlockRef | null = null; last !== this.#tip && this.#tip.number < head.number; ) {
-        last = this.#tip
-        yield* this.#walk(head, signal)
+    if (await this.#onChain(known, head, signal)) {
+      for (let last: BlockRef | null = null; last !== known.tip && known.tip.number < head.number; ) {
+        last = known.tip
+        yield* this.#walk(known, head, signal)
       }
-    } else yield* this.#fork(signal)
-    yield* this.#finalise(await finality, signal)
+    } else yield* this.#fork(known, signal)
+    yield* this.#finalise(known, await finality, signal)
     this.#succeeded()
-    if (this.#tip.number >= head.number && !signal.aborted)
+    if (known.tip.number >= head.number && !signal.aborted)
       await this.#clock.sleep(this.#settings.pollMs ?? 250, wake)
   }
 
@@ -277,60 +256,45 @@ class EvmSource implements ChainSource {
     return final
   }
 
-  /** Reads final history up to `to` by ranges, a few answers ahead of the consumer. */
-  async *#backfill(to: number, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
-    const width = this.#width
-    const ahead = new AbortController()
-    const both = AbortSignal.any([signal, ahead.signal])
+  /** Reads final history up to `to` by ranges. */
+  async *#backfill(
+    known: KnownBlocks,
+    to: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<ChainStep, void, undefined> {
     let looked = this.#clock.now()
-    const read = (from: number, until: number) => {
-      const promise = readHistory(this.#context, from, until, width, both, (range) =>
-        this.#report({ kind: 'split', ...range }),
-      )
-      // One that is never awaited, because an earlier one failed, must not end the process.
-      promise.catch(() => {})
-      return { until, promise }
-    }
-    const queue: { until: number; promise: Promise<HistoryRun> }[] = []
-    let next = this.#tip.number + 1
-    try {
-      for (;;) {
-        while (queue.length < (this.#settings.readAhead ?? 2) && next <= to) {
-          const until = Math.min(to, next + width.blocks - 1)
-          queue.push(read(next, until))
-          next = until + 1
-        }
-        const piece = queue.shift()
-        if (!piece) return
-        const run = await piece.promise
-        if (run.blocks[0].parentHash !== this.#tip.hash && this.#tip.number >= 0) {
-          yield* this.#fork(signal)
-          return
-        }
-        // A range that was split: the rest of it comes before what is already being read.
-        if (run.tip.number < piece.until) queue.unshift(read(run.tip.number + 1, piece.until))
-        this.#succeeded()
-        const tip = refOf(run.tip)
-        this.#known.push(tip)
-        yield { kind: 'append', blocks: run.blocks, tip }
-        yield* this.#settle(tip)
-        if (this.#clock.now() - looked > HEAD_EVERY_MS) {
-          yield* this.#look(signal)
-          looked = this.#clock.now()
-        }
+    const runs = readAhead(this.#context, known.tip.number + 1, to, {
+      width: this.#width,
+      ahead: this.#settings.readAhead ?? 2,
+      signal,
+      split: (range) => this.#report({ kind: 'split', ...range }),
+    })
+    for await (const run of runs) {
+      if (run.blocks[0].parentHash !== known.tip.hash && known.tip.number >= 0) {
+        yield* this.#fork(known, signal)
+        return
       }
-    } finally {
-      ahead.abort()
+      this.#succeeded()
+      const tip = refOf(run.tip)
+      known.append(tip)
+      yield { kind: 'append', blocks: run.blocks, tip }
+      known.settle(tip)
+      yield { kind: 'final', upTo: tip }
+      if (this.#clock.now() - looked > HEAD_EVERY_MS) {
+        yield* this.#look(signal)
+        looked = this.#clock.now()
+      }
     }
   }
+
   /** Whether what is known at or below `head` is still on its chain, as far as one look shows. */
-  async #onChain(head: EvmBlock, signal: AbortSignal): Promise<boolean> {
-    const tip = this.#tip
+  async #onChain(known: KnownBlocks, head: EvmBlock, signal: AbortSignal): Promise<boolean> {
+    const { tip } = known
     if (head.number > tip.number) {
       this.#shorterSince = null
       return true
     }
-    const same = this.#known.find(({ number }) => number === head.number)
+    const same = known.at(head.number)
     if (same && same.hash !== head.hash) return false
     if (head.number === tip.number) {
       this.#shorterSince = null
@@ -348,8 +312,12 @@ class EvmSource implements ChainSource {
   }
 
   /** Appends the next blocks after the tip towards `head`, or finds that the tip is off the chain. */
-  async *#walk(head: EvmBlock, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
-    const first = this.#tip.number + 1
+  async *#walk(
+    known: KnownBlocks,
+    head: EvmBlock,
+    signal: AbortSignal,
+  ): AsyncGenerator<ChainStep, void, undefined> {
+    const first = known.tip.number + 1
     const last = Math.min(head.number, first + WALK_BLOCKS - 1)
     const numbers = Array.from({ length: last - first + 1 }, (_, i) => first + i)
     if (last === head.number) numbers.pop()
@@ -359,10 +327,10 @@ class EvmSource implements ChainSource {
       numbers.length > 0 ? await getBlocks(this.#rpc, numbers, { signal, tries: 1, checkHash }) : []
     for (const block of last === head.number ? [...found, head] : found) {
       if (!block) throw inconsistent(`the endpoint has block ${head.number} but none of the blocks before it`)
-      const before: BlockRef = blocks.at(-1) ?? this.#tip
+      const before: BlockRef = blocks.at(-1) ?? known.tip
       if (before.number >= 0 && block.parentHash !== before.hash) {
-        if (before === this.#tip) {
-          yield* this.#fork(signal)
+        if (before === known.tip) {
+          yield* this.#fork(known, signal)
           return
         }
         throw inconsistent(`the chain changed while blocks ${first} to ${last} were read`)
@@ -373,65 +341,66 @@ class EvmSource implements ChainSource {
     const [start, ...rest] = read
     if (!start) return
     const tip = refOf(rest.at(-1) ?? start)
-    for (const block of read) this.#known.push(block === read.at(-1) ? tip : refOf(block))
+    for (const block of read) known.append(refOf(block))
     yield { kind: 'append', blocks: [start, ...rest], tip }
   }
 
   /** Falls back to the newest known block that is still on the chain. */
-  async *#fork(signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
-    const from = this.#tip
-    let at = this.#known.length - 1
-    let seen: EvmBlock | null = null
-    for (; at >= 0; at--) {
-      const known = this.#known[at] as BlockRef
-      if (known.number < 0) break
-      seen = await this.#block(known.number, signal)
-      if (seen?.hash === known.hash) break
+  async *#fork(known: KnownBlocks, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
+    const from = known.tip
+    let to: BlockRef | undefined
+    let seen: BlockRef | null = null
+    for (const block of known.newestFirst()) {
+      seen = block.number < 0 ? block : await this.#block(block.number, signal)
+      if (seen?.hash !== block.hash) continue
+      to = block
+      break
     }
-    if (at === this.#known.length - 1)
+    if (to === from)
       throw inconsistent(`the endpoint contradicts itself about what follows block ${from.number}`)
-    this.#shorterSince = null
-    let to = this.#known[at]
-    if (to) this.#known.length = at + 1
+    if (to) known.cutAbove(to)
     else {
-      const floor = this.#known[0] as BlockRef
-      if (!seen)
-        throw inconsistent(`the endpoint does not have block ${floor.number}, which was final; it is behind`)
-      if (this.#floorIsFinal) {
-        throw new ChainError(
-          'REORG_BEYOND_FINALITY',
-          `block ${floor.number} was final as ${floor.hash} and is ${seen.hash} now`,
-          {
-            hint: 'the chain broke its finality, or is another chain than the one indexed: on a devnet begin again with --fresh; elsewhere check the endpoint, then index anew into an empty database',
-            details: { number: floor.number, was: floor.hash, is: seen.hash },
-          },
-        )
-      }
-      to = refOf(seen)
-      this.#known = [to]
+      to = this.#newFloor(known, seen)
+      known.restart(to)
     }
+    this.#shorterSince = null
     this.#report({ kind: 'reorg', from, to })
     yield { kind: 'rollback', to }
   }
 
+  /** Where to begin again when not even the floor is on the chain, which has `seen` at its height. */
+  #newFloor(known: KnownBlocks, seen: BlockRef | null): BlockRef {
+    const { floor, final } = known
+    if (!seen)
+      throw inconsistent(
+        `the endpoint does not have block ${floor.number} yet, which was indexed; it is behind`,
+      )
+    if (!final) return refOf(seen)
+    throw new ChainError(
+      'REORG_BEYOND_FINALITY',
+      `block ${final.number} was final as ${final.hash} and is ${seen.hash} now`,
+      {
+        hint: 'the chain broke its finality, or is not the chain that was indexed: on a devnet begin again with --fresh; elsewhere check the endpoint, then index anew into an empty database',
+        details: { number: final.number, was: final.hash, is: seen.hash },
+      },
+    )
+  }
+
   /** Moves finality up to where the chain says, as far as the tip. */
-  async *#finalise(final: Finality, signal: AbortSignal): AsyncGenerator<ChainStep, void, undefined> {
-    const same = this.#known.find(({ number }) => number === final.number)
+  async *#finalise(
+    known: KnownBlocks,
+    final: Finality,
+    signal: AbortSignal,
+  ): AsyncGenerator<ChainStep, void, undefined> {
+    const same = known.at(final.number)
     if (same && final.hash !== null && same.hash !== final.hash) {
-      yield* this.#fork(signal)
+      yield* this.#fork(known, signal)
       return
     }
     // Above the tip the chain's final block says nothing of ours, until the walk has connected them.
-    if (final.number > this.#tip.number) return
-    const upTo = this.#known.findLast(({ number }) => number <= final.number)
-    if (upTo && upTo !== this.#known[0]) yield* this.#settle(upTo)
-  }
-
-  /** Takes `upTo`, one of the known blocks, as final. */
-  *#settle(upTo: BlockRef): Generator<ChainStep, void, undefined> {
-    this.#known.splice(0, this.#known.indexOf(upTo))
-    this.#floorIsFinal = true
-    this.#final = upTo
+    const upTo = final.number > known.tip.number ? undefined : known.newestUpTo(final.number)
+    if (!upTo) return
+    known.settle(upTo)
     yield { kind: 'final', upTo }
   }
 }

@@ -9,7 +9,6 @@ import { type ChainBlock, ChainError } from './source.ts'
 export interface HistoryRun {
   readonly blocks: readonly [ChainBlock, ...ChainBlock[]]
   readonly tip: ChainBlock
-  readonly logs: number
 }
 
 export type SplitReport = (range: { from: number; to: number; error: ChainError }) => void
@@ -77,5 +76,45 @@ async function assemble(
   })
   const [first, ...rest] = blocks
   if (!first) throw inconsistent(`the endpoint has no block ${from}`)
-  return { blocks: [first, ...rest], tip: rest.at(-1) ?? first, logs: logs.length }
+  return { blocks: [first, ...rest], tip: rest.at(-1) ?? first }
+}
+
+/**
+ * Reads final history from `from` to `to` in order, `ahead` answers at most before they are asked for: that many bound the
+ * memory. Whoever stops early ends what is in flight. Throws as {@link readHistory}.
+ */
+export async function* readAhead(
+  context: ReadContext,
+  from: number,
+  to: number,
+  options: { width: RangeWidth; ahead: number; signal: AbortSignal; split: SplitReport },
+): AsyncGenerator<HistoryRun, void, undefined> {
+  const { width, ahead, split } = options
+  const left = new AbortController()
+  const signal = AbortSignal.any([options.signal, left.signal])
+  const read = (first: number, last: number) => {
+    const promise = readHistory(context, first, last, width, signal, split)
+    // One that is never awaited, because an earlier one failed, must not end the process.
+    promise.catch(() => {})
+    return { last, promise }
+  }
+  const queue: { last: number; promise: Promise<HistoryRun> }[] = []
+  let next = from
+  try {
+    for (;;) {
+      while (queue.length < ahead && next <= to) {
+        const last = Math.min(to, next + width.blocks - 1)
+        queue.push(read(next, last))
+        next = last + 1
+      }
+      const piece = queue.shift()
+      if (!piece) return
+      const run = await piece.promise
+      // A range that was split: the rest of it comes before what is already being read.
+      if (run.tip.number < piece.last) queue.unshift(read(run.tip.number + 1, piece.last))
+      yield run
+    }
+  } finally {
+    left.abort()
+  }
 }
