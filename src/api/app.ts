@@ -1,0 +1,62 @@
+import { OpenAPIHono } from '@hono/zod-openapi'
+import type { ServiceContext } from '../service/context.ts'
+import { catalogRoutes } from './catalog.ts'
+import { contributorRoutes } from './contributors.ts'
+import { docsRoutes } from './docs.ts'
+import { checkHost } from './host.ts'
+import { logRoutes } from './log.ts'
+import { allowedMethods } from './methods.ts'
+import { operationRoutes } from './operations.ts'
+import { payloadRoutes } from './payloads.ts'
+import { ApiError, problemResponse } from './problem.ts'
+import { type ApiEnv, observe } from './request.ts'
+import { submissionRoutes } from './submissions.ts'
+
+export interface ApiSettings {
+  /** Host names besides localhost and addresses under which this server may be asked, without ports. */
+  allowedHosts?: readonly string[]
+}
+
+/** The REST API (docs/api.md) over the use cases of src/service. Every error is a problem document (RFC 9457). */
+export function createApi(ctx: ServiceContext, { allowedHosts = [] }: ApiSettings = {}): OpenAPIHono<ApiEnv> {
+  const app = new OpenAPIHono<ApiEnv>({
+    defaultHook: (result) => {
+      if (result.success) return
+      const issues = result.error.issues.map(({ path, message }) => ({ at: path.join('.'), message }))
+      const [first] = issues
+      throw new ApiError(
+        'REQUEST_INVALID',
+        `${result.target}: ${first?.at ? `${first.at}: ` : ''}${first?.message}`,
+        {
+          hint: 'docs/api.md and /openapi.json name the parameters of each address',
+          details: { in: result.target, issues },
+        },
+      )
+    },
+  })
+  app.use(observe(ctx))
+  app.onError((error, c) => problemResponse(error, c, ctx.logger))
+  app.use(checkHost(allowedHosts))
+  submissionRoutes(app, ctx)
+  contributorRoutes(app, ctx)
+  catalogRoutes(app, ctx)
+  payloadRoutes(app, ctx)
+  logRoutes(app, ctx)
+  operationRoutes(app, ctx)
+  docsRoutes(app, ctx)
+
+  const methodsAt = allowedMethods(app)
+  app.notFound((c) => {
+    const allowed = methodsAt(c.req.path)
+    if (allowed.length === 0) {
+      throw new ApiError('ROUTE_NOT_FOUND', `there is nothing at ${c.req.path}`, {
+        hint: '/docs lists all addresses',
+      })
+    }
+    throw new ApiError('METHOD_NOT_ALLOWED', `${c.req.method} is not allowed at ${c.req.path}`, {
+      hint: `use ${allowed.join(' or ')}`,
+      headers: { Allow: allowed.join(', ') },
+    })
+  })
+  return app
+}

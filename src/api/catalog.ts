@@ -1,0 +1,69 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { listAnchors } from '../service/anchors.ts'
+import { findDataset, findSensor, listDatasets, listSensors } from '../service/catalog.ts'
+import type { ServiceContext } from '../service/context.ts'
+import type { ApiEnv } from './request.ts'
+import {
+  Anchor,
+  Dataset,
+  DatasetDetail,
+  json,
+  name,
+  noQuery,
+  pageOf,
+  pageQuery,
+  Sensor,
+  sensorQuery,
+} from './schemas.ts'
+
+const params = z.object({ name })
+
+const sensors = createRoute({
+  method: 'get',
+  path: '/v1/sensors',
+  tags: ['Sensors'],
+  summary: 'Sensors, newest first',
+  request: { query: sensorQuery },
+  responses: json(pageOf(Sensor), 'One page'),
+})
+const sensor = createRoute({
+  method: 'get',
+  path: '/v1/sensors/{name}',
+  tags: ['Sensors'],
+  summary: 'One sensor',
+  request: { params, query: noQuery },
+  responses: json(Sensor, 'The sensor'),
+})
+const datasets = createRoute({
+  method: 'get',
+  path: '/v1/datasets',
+  tags: ['Datasets'],
+  summary: 'Datasets, newest first',
+  request: { query: pageQuery },
+  responses: json(pageOf(Dataset), 'One page'),
+})
+const dataset = createRoute({
+  method: 'get',
+  path: '/v1/datasets/{name}',
+  tags: ['Datasets'],
+  summary: 'One dataset with the versions of its schema',
+  request: { params, query: noQuery },
+  responses: json(DatasetDetail, 'The dataset'),
+})
+const anchors = createRoute({
+  method: 'get',
+  path: '/v1/anchors',
+  tags: ['Log'],
+  summary: 'Anchors, newest first',
+  request: { query: pageQuery },
+  responses: json(pageOf(Anchor), 'One page'),
+})
+
+/** Sensors, datasets and anchors: what is registered or anchored on-chain. */
+export function catalogRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
+  app.openapi(sensors, async (c) => c.json(await listSensors(ctx, c.req.valid('query')), 200))
+  app.openapi(sensor, async (c) => c.json(await findSensor(ctx, c.req.valid('param').name), 200))
+  app.openapi(datasets, async (c) => c.json(await listDatasets(ctx, c.req.valid('query')), 200))
+  app.openapi(dataset, async (c) => c.json(await findDataset(ctx, c.req.valid('param').name), 200))
+  app.openapi(anchors, async (c) => c.json(await listAnchors(ctx, c.req.valid('query')), 200))
+}

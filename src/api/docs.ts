@@ -1,0 +1,79 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import packageFile from '../../package.json' with { type: 'json' }
+import { sha256, toBase64, utf8 } from '../core/bytes.ts'
+import type { ServiceContext } from '../service/context.ts'
+import type { ApiEnv } from './request.ts'
+
+type Document = ReturnType<OpenAPIHono<ApiEnv>['getOpenAPI31Document']>
+
+const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
+code{font:13px/1.5 ui-monospace,monospace}table{border-collapse:collapse;width:100%}td{padding:.3rem .6rem .3rem 0;vertical-align:top}
+td:first-child{white-space:nowrap}h2{margin-top:2rem}`
+
+const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
+
+/** `/`, `/openapi.json` and `/docs`. Add them after all other routes, as they list those. */
+export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceContext): void {
+  let document: Document | null = null
+  const describe = (): Document => {
+    document ??= app.getOpenAPI31Document({
+      openapi: '3.1.0',
+      info: { title: 'Dunes', version: packageFile.version, description: packageFile.description },
+      servers: [{ url: '/' }],
+    })
+    return document
+  }
+  app.get('/', (c) =>
+    c.json({
+      name: 'dunes',
+      version: packageFile.version,
+      chain: deployment.chain,
+      origin: deployment.origin,
+      links: {
+        docs: '/docs',
+        openapi: '/openapi.json',
+        status: '/v1/status',
+        submissions: '/v1/submissions',
+        contributors: '/v1/contributors',
+        sensors: '/v1/sensors',
+        datasets: '/v1/datasets',
+        anchors: '/v1/anchors',
+        checkpoint: '/checkpoint',
+        trust_policy: '/trust-policy.json',
+      },
+    }),
+  )
+  app.get('/openapi.json', (c) => c.json(describe()))
+  app.get('/docs', (c) =>
+    c.html(page(describe()), 200, {
+      'Content-Security-Policy': `default-src 'none'; frame-ancestors 'none'; base-uri 'none'; style-src 'sha256-${toBase64(sha256(utf8(STYLE)))}'`,
+    }),
+  )
+}
+
+interface Operation {
+  summary?: string
+  tags?: string[]
+  parameters?: { name: string; in: string; description?: string }[]
+}
+
+/** One table for each tag, one row for each operation. */
+function page(document: Document): string {
+  const sections = new Map<string, string[]>()
+  for (const [path, item] of Object.entries(document.paths ?? {})) {
+    for (const [method, operation] of Object.entries(item as Record<string, Operation>)) {
+      const tag = operation.tags?.[0] ?? 'Other'
+      const query = (operation.parameters ?? []).filter((p) => p.in === 'query').map((p) => p.name)
+      const rows = sections.get(tag) ?? []
+      rows.push(
+        `<tr><td><code>${escapeHtml(`${method.toUpperCase()} ${path}`)}</code></td><td>${escapeHtml(operation.summary ?? '')}` +
+          `${query.length > 0 ? `<br>Query: <code>${query.map(escapeHtml).join(' ')}</code>` : ''}</td></tr>`,
+      )
+      sections.set(tag, rows)
+    }
+  }
+  const body = [...sections]
+    .map(([tag, rows]) => `<h2>${escapeHtml(tag)}</h2><table>${rows.join('')}</table>`)
+    .join('')
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Dunes API</title><style>${STYLE}</style></head><body><h1>Dunes ${escapeHtml(packageFile.version)}</h1><p>${escapeHtml(packageFile.description)} The whole description, with every field: <a href="/openapi.json">/openapi.json</a>.</p>${body}</body></html>`
+}

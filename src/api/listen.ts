@@ -1,0 +1,149 @@
+import { createServer, type Server } from 'node:http'
+import { isIPv6, type Socket } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import type { Hono } from 'hono'
+import { DunesError } from '../core/error.ts'
+import { PROBLEM_TYPE, rawProblem } from './problem.ts'
+import type { ApiEnv } from './request.ts'
+
+export const DEFAULT_HOST = '127.0.0.1'
+export const DEFAULT_PORT = 8000
+/** Milliseconds that a client may take for its headers, for its whole request, and between two packets of an answer. */
+export const HEADERS_MS = 10_000
+export const REQUEST_MS = 30_000
+export const IDLE_MS = 60_000
+/** Milliseconds that a stop waits for requests under way. */
+export const GRACE_MS = 5_000
+/** How often clients are looked at for being too slow, in milliseconds. */
+const CHECK_MS = 1_000
+
+export interface ListenOptions {
+  host?: string
+  /** 0 takes any free port. */
+  port?: number
+  headersMs?: number
+  requestMs?: number
+  graceMs?: number
+  checkMs?: number
+}
+
+export interface Listening {
+  /** `http://host:port`, without a slash at the end. */
+  url: string
+  host: string
+  port: number
+  /** Takes no new connections, finishes what is under way or cuts it off after the grace. Twice is once. */
+  close(): Promise<void>
+}
+
+/** The port or address that the API cannot have. Codes: PORT_BUSY, PORT_REFUSED, HOST_UNAVAILABLE. */
+export class ListenError extends DunesError {
+  override readonly name = 'ListenError'
+}
+
+/** Serves `app` over HTTP/1.1. Rejects with {@link ListenError}. */
+export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Promise<Listening> {
+  const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = GRACE_MS } = options
+  const handle = getRequestListener((request) => app.fetch(request), {
+    // Leave the process's own Request and Response as they are.
+    overrideGlobalObjects: false,
+    errorHandler: () => {
+      const body = rawProblem(400, 'the request has no usable target or Host header')
+      return new Response(JSON.stringify(body), { status: 400, headers: { 'Content-Type': PROBLEM_TYPE } })
+    },
+  })
+  const server = createServer(
+    {
+      headersTimeout: options.headersMs ?? HEADERS_MS,
+      requestTimeout: options.requestMs ?? REQUEST_MS,
+      connectionsCheckingInterval: options.checkMs ?? CHECK_MS,
+      keepAliveTimeout: 5_000,
+      noDelay: true,
+    },
+    (request, response) => void handle(request, response),
+  )
+  server.timeout = IDLE_MS
+  server.on('clientError', answerRaw)
+  await bind(server, host, port)
+  const address = server.address()
+  const bound = typeof address === 'object' && address ? address.port : port
+  let closed: Promise<void> | null = null
+  return {
+    url: `http://${urlHost(host)}:${bound}`,
+    host,
+    port: bound,
+    close: () => {
+      closed ??= stop(server, graceMs)
+      return closed
+    },
+  }
+}
+
+/** What a browser on this machine can write: the wildcard addresses are none to connect to. */
+const urlHost = (host: string): string => {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return isIPv6(host) ? `[${host}]` : host
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
+    server.listen({ host, port }, () => resolve())
+  })
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): unknown {
+  if (error.code === 'EADDRINUSE') {
+    return new ListenError('PORT_BUSY', `port ${port} on ${host} is in use by another process`, {
+      hint: 'stop that process, or choose another port with --port or PORT',
+      details: { host, port },
+      cause: error,
+    })
+  }
+  if (error.code === 'EACCES') {
+    return new ListenError('PORT_REFUSED', `this user may not listen on port ${port}`, {
+      hint: 'choose a port from 1024 up with --port or PORT',
+      details: { host, port },
+      cause: error,
+    })
+  }
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') {
+    return new ListenError('HOST_UNAVAILABLE', `${host} is no address of this machine`, {
+      hint: 'choose another address with --host or HOST; 127.0.0.1 serves this machine, 0.0.0.0 everybody',
+      details: { host, port },
+      cause: error,
+    })
+  }
+  return error
+}
+
+/** Answers what never became a request: Node hands over the socket and leaves the rest to us. */
+function answerRaw(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const [status, phrase, detail] =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ([408, 'Request Timeout', 'the request took too long to arrive'] as const)
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? ([431, 'Request Header Fields Too Large', 'the headers are too large'] as const)
+        : ([400, 'Bad Request', 'not an HTTP/1.1 request'] as const)
+  const body = JSON.stringify(rawProblem(status, detail))
+  const head = `HTTP/1.1 ${status} ${phrase}\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
+  socket.end(head + body)
+}
+
+function stop(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    // A connection that was busy at the stop becomes idle with its answer, and would stay open for the next request.
+    const sweep = setInterval(() => server.closeIdleConnections(), 20)
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearInterval(sweep)
+      clearTimeout(cut)
+      resolve()
+    })
+  })
+}

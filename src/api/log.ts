@@ -1,0 +1,49 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import type { ServiceContext } from '../service/context.ts'
+import { latestCheckpoint, readTilePath } from '../service/log.ts'
+import { sendBytes } from './conditional.ts'
+import type { ApiEnv } from './request.ts'
+import { bytes, noQuery } from './schemas.ts'
+
+const tags = ['Log']
+
+const checkpoint = createRoute({
+  method: 'get',
+  path: '/checkpoint',
+  tags,
+  summary: 'The newest published checkpoint (C2SP tlog-checkpoint)',
+  request: { query: noQuery },
+  responses: bytes('text/plain; charset=utf-8', 'A signed note'),
+})
+const tile = createRoute({
+  method: 'get',
+  path: '/tile/{level}/{index}',
+  tags,
+  summary: 'Hash tiles (C2SP tlog-tiles); `index` is `<N>[.p/<W>]` in groups of three digits',
+  request: { params: z.object({ level: z.string(), index: z.string() }) },
+  responses: bytes('application/octet-stream', '1 to 256 hashes of 32 bytes'),
+})
+const entries = createRoute({
+  method: 'get',
+  path: '/tile/entries/{index}',
+  tags,
+  summary: 'Entry bundles (C2SP tlog-tiles): each entry behind its length as a big-endian uint16',
+  request: { params: z.object({ index: z.string() }) },
+  responses: bytes('application/octet-stream', '1 to 256 entries'),
+})
+
+/** The log as C2SP tlog-tiles. Tiles never change, so their addresses are cached for good. */
+export function logRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
+  app.openapi(checkpoint, async (c) =>
+    sendBytes(c, await latestCheckpoint(ctx), { type: 'text/plain; charset=utf-8', caching: 'brief' }),
+  )
+  // An index has slashes of its own, which no template of OpenAPI can say; hence one route for both.
+  app.openAPIRegistry.registerPath(tile)
+  app.openAPIRegistry.registerPath(entries)
+  app.get('/tile/*', async (c) =>
+    sendBytes(c, await readTilePath(ctx, c.req.path.slice(1)), {
+      type: 'application/octet-stream',
+      caching: 'immutable',
+    }),
+  )
+}

@@ -1,0 +1,58 @@
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { z } from 'zod'
+import type { ServiceContext } from '../service/context.ts'
+import { readReadiness, readStatus } from '../service/status.ts'
+import type { ApiEnv } from './request.ts'
+import { answer, bytes, json, noQuery, Readiness, Status } from './schemas.ts'
+
+const tags = ['Operation']
+
+const statusOf = (path: '/v1/status' | '/status') =>
+  createRoute({
+    method: 'get',
+    path,
+    tags,
+    summary: 'How far everything is',
+    request: { query: noQuery },
+    responses: json(Status, 'The status'),
+  })
+const health = createRoute({
+  method: 'get',
+  path: '/health',
+  tags,
+  summary: 'Whether the process is alive; asks nothing else',
+  responses: json(z.object({ status: z.literal('ok') }), 'It is'),
+})
+const ready = createRoute({
+  method: 'get',
+  path: '/ready',
+  tags,
+  summary: 'Whether it serves as it should: 503 with reasons while it is behind or stalled',
+  responses: { 200: answer(Readiness, 'It does'), 503: answer(Readiness, 'It does not') },
+})
+const metrics = createRoute({
+  method: 'get',
+  path: '/metrics',
+  tags,
+  summary: 'Metrics in the Prometheus text format',
+  responses: bytes('text/plain', 'The metrics'),
+})
+
+/** What operators and orchestrators ask. */
+export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
+  app.openapi(statusOf('/v1/status'), async (c) => c.json(await readStatus(ctx), 200))
+  app.openapi(statusOf('/status'), async (c) => c.json(await readStatus(ctx), 200))
+  app.openapi(health, (c) => c.json({ status: 'ok' } as const, 200, { 'Cache-Control': 'no-store' }))
+  app.openapi(ready, async (c) => {
+    const reasons = await readReadiness(ctx)
+    c.header('Cache-Control', 'no-store')
+    if (reasons.length > 0) return c.json({ ready: false, reasons }, 503)
+    return c.json({ ready: true, reasons }, 200)
+  })
+  app.openapi(metrics, async (c) =>
+    c.body(await ctx.metrics.registry.metrics(), 200, {
+      'Content-Type': ctx.metrics.registry.contentType,
+      'Cache-Control': 'no-store',
+    }),
+  )
+}

@@ -1,0 +1,306 @@
+import { z } from '@hono/zod-openapi'
+import { REASONS } from '../core/reason.ts'
+import { OUTCOMES } from '../receipt/entry.ts'
+import { STATES } from '../service/bounds.ts'
+import { STAGES } from '../service/explain.ts'
+import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
+import { PROBLEM_TYPE } from './problem.ts'
+
+/** The shapes of requests and answers. Answers are described, not checked again: the types of src/service make them. */
+
+export const name = z.string().regex(/^[a-z0-9_]{1,32}$/)
+const hash = z.string().regex(/^0x[0-9a-f]{64}$/)
+const address = z.string().regex(/^0x[0-9a-f]{40}$/)
+const integer = z.int().min(0)
+const time = z.string().openapi({ format: 'date-time', example: '2025-10-01T23:30:00Z' })
+const account = z
+  .string()
+  .openapi({ description: 'CAIP-10 account id', example: `eip155:31337:0x${'ab'.repeat(20)}` })
+const links = <K extends string>(...names: K[]) =>
+  z.object(Object.fromEntries(names.map((n) => [n, z.string()])) as Record<K, z.ZodString>)
+const outcome = z.enum(OUTCOMES)
+const verdict = z.enum(['accepted', 'rejected'])
+const reason = z.enum(REASONS)
+const state = z.enum(STATES)
+
+/** No query parameter at all: an unknown one is refused, as it would be ignored otherwise. */
+export const noQuery = z.strictObject({})
+
+const limit = z
+  .string()
+  .regex(/^[1-9][0-9]{0,2}$/, `must be an integer from 1 to ${MAX_LIMIT}`)
+  .transform(Number)
+  .refine((value) => value <= MAX_LIMIT, `must be an integer from 1 to ${MAX_LIMIT}`)
+  .optional()
+  .openapi({
+    type: 'integer',
+    minimum: 1,
+    maximum: MAX_LIMIT,
+    default: DEFAULT_LIMIT,
+    description: 'Items of the page',
+  })
+const cursor = z
+  .string()
+  .max(64)
+  .optional()
+  .openapi({ description: '`next_cursor` of the page before; newest first without it' })
+const paging = { limit, cursor }
+
+export const pageQuery = z.strictObject(paging)
+export const sensorQuery = z.strictObject({ dataset: name.optional(), ...paging })
+export const submissionQuery = z.strictObject({
+  state: state.optional(),
+  verdict: verdict.optional(),
+  reason: reason.optional(),
+  outcome: outcome.optional(),
+  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
+  sensor: name.optional(),
+  dataset: name.optional(),
+  chain: z
+    .string()
+    .regex(/^[-a-z0-9]{3,8}(:[-_a-zA-Z0-9]{1,32})?$/, 'must be a CAIP-2 chain id or a namespace')
+    .optional()
+    .openapi({ description: 'CAIP-2 chain id or a namespace such as `eip155`' }),
+  ...paging,
+})
+
+export const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    code: z.string(),
+    hint: z.string().optional(),
+    request_id: z.string().optional(),
+    details: z.record(z.string(), z.unknown()).optional(),
+  })
+  .openapi('Problem', { description: 'RFC 9457 problem details' })
+
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({ items: z.array(item), next_cursor: z.string().nullable() })
+
+const ChainPlace = z.object({ block: integer, tx: hash, log_index: integer, time }).openapi('ChainPlace')
+
+export const Submission = z
+  .object({
+    id: hash,
+    state,
+    chain: z.string(),
+    contributor: account,
+    sensor: name,
+    dataset: name,
+    payload: z.object({ sha256: hash, bytes: integer }),
+    uri: z.string(),
+    key_id: hash,
+    submitted: ChainPlace,
+    settled: ChainPlace.nullable(),
+    index: integer.nullable(),
+    seq: integer.nullable(),
+    outcome: outcome.nullable(),
+    verdict: verdict.nullable(),
+    reason: reason.nullable(),
+    reason_detail: z
+      .object({ fault: z.string(), sentence: z.string(), todo: z.string(), found: z.string().nullable() })
+      .nullable(),
+    observed: z.boolean(),
+    readings: integer.nullable(),
+    links: links('self', 'payload', 'receipt', 'proof', 'lineage', 'contributor', 'sensor', 'dataset'),
+  })
+  .openapi('Submission')
+
+const stageName = z.enum(STAGES)
+export const Lineage = z
+  .object({
+    submission: Submission,
+    status: z.enum(['complete', 'failed', 'pending']),
+    obstacle: z
+      .object({
+        stage: stageName,
+        status: z.enum(['failed', 'pending']),
+        reason: reason.nullable(),
+        fault: z.string(),
+        sentence: z.string(),
+        todo: z.string(),
+      })
+      .nullable(),
+    stages: z.array(
+      z.object({
+        name: stageName,
+        status: z.enum(['ok', 'failed', 'pending', 'skipped']),
+        sentence: z.string(),
+        facts: z.record(z.string(), z.unknown()),
+      }),
+    ),
+    edges: z.array(
+      z.object({
+        kind: z.enum([
+          'measured_by',
+          'submitted_by',
+          'confirmed_by',
+          'disputed_by',
+          'duplicates',
+          'duplicated_by',
+        ]),
+        type: z.enum(['sensor', 'contributor', 'submission']),
+        id: z.string(),
+        block: integer,
+      }),
+    ),
+  })
+  .openapi('Lineage')
+
+export const Contributor = z
+  .object({
+    id: account,
+    account: address,
+    first_block: integer,
+    validator: z.boolean(),
+    submitted: integer,
+    settled: integer,
+    links: links('self', 'submissions'),
+  })
+  .openapi('Contributor')
+
+export const ContributorDetail = Contributor.extend({
+  keys: z.array(
+    z.object({
+      key_index: integer,
+      key_id: hash,
+      current: z.boolean(),
+      possession_valid: z.boolean(),
+      registered_block: integer,
+      revoked_block: integer.nullable(),
+    }),
+  ),
+  sensors: z.array(name),
+  counts: z.object({
+    submitted: integer,
+    pending: integer,
+    outcomes: z.object({ validated: integer, rejected: integer, expired: integer }),
+    unjudged: integer,
+    accepted: integer,
+    rejected: z.partialRecord(reason, integer),
+  }),
+  head: z.object({ acc: hash, seq: integer, submitted: integer }),
+}).openapi('ContributorDetail')
+
+export const Sensor = z
+  .object({
+    name,
+    dataset: name,
+    contributor: account,
+    h3: z.string().openapi({ description: 'H3 cell, 16 hex digits' }),
+    registered_block: integer,
+    links: links('self', 'submissions', 'contributor', 'dataset'),
+  })
+  .openapi('Sensor')
+
+const DatasetVersion = z
+  .object({
+    version: integer,
+    schema_sha256: hash,
+    schema_name: z.string().nullable(),
+    problem: z.string().nullable(),
+    registered_block: integer,
+  })
+  .openapi('DatasetVersion')
+
+export const Dataset = z
+  .object({ name, current: DatasetVersion, links: links('self', 'submissions', 'sensors') })
+  .openapi('Dataset')
+
+export const DatasetDetail = Dataset.extend({
+  versions: z.array(DatasetVersion),
+  sensors: integer,
+  schema: z.string().openapi({ description: 'Text of the schema file in force' }),
+}).openapi('DatasetDetail')
+
+export const Anchor = z
+  .object({
+    seq: integer,
+    size: integer,
+    root: hash,
+    previous_size: integer,
+    chain_hash: hash,
+    block: integer,
+    block_hash: hash,
+    time,
+    tx: hash,
+    log_index: integer,
+    final: z.boolean(),
+  })
+  .openapi('Anchor')
+
+const Block = z.object({ number: integer, hash, time: integer }).openapi('Block')
+export const Status = z
+  .object({
+    chain: z.string(),
+    registry: address,
+    anchor: address,
+    origin: z.string(),
+    start_block: integer,
+    head: Block.nullable(),
+    indexed: Block.nullable(),
+    final: Block.nullable(),
+    lag: z.object({ blocks: integer, seconds: integer }).nullable(),
+    submitted: integer,
+    pending: integer,
+    settled: integer,
+    logged: integer,
+    anchored: integer,
+    verdicts: z.object({
+      unjudged: integer,
+      accepted: integer,
+      rejected: integer,
+      reasons: z.partialRecord(reason, integer),
+    }),
+    source: z
+      .object({
+        phase: z.enum(['idle', 'backfill', 'live', 'stopped']),
+        failures: integer,
+        last_error: z.string().nullable(),
+      })
+      .nullable(),
+    ready: z.boolean(),
+    reasons: z.array(z.string()),
+  })
+  .openapi('Status')
+
+export const Readiness = z.object({ ready: z.boolean(), reasons: z.array(z.string()) }).openapi('Readiness')
+
+export const StorageReceipt = z
+  .object({
+    statement: z.object({
+      v: z.literal(1),
+      chain: z.string(),
+      contributor: account,
+      origin: z.string(),
+      sha256: hash,
+      bytes: integer,
+      stored_at: time,
+    }),
+    key_id: hash,
+    signature: z.string().openapi({ description: 'ML-DSA-65, context dunes.storage/v1, padded base64' }),
+  })
+  .openapi('StorageReceipt')
+
+const binary = z.string().openapi({ format: 'binary' })
+/** The answer to everything that goes wrong. */
+export const failure = { description: 'A problem', content: { [PROBLEM_TYPE]: { schema: Problem } } } as const
+
+/** One JSON answer of a route. */
+export const answer = <T extends z.ZodType>(schema: T, description: string) =>
+  ({ description, content: { 'application/json': { schema } } }) as const
+
+/** `responses` of a route that answers JSON. */
+export const json = <T extends z.ZodType>(schema: T, description: string) =>
+  ({ 200: answer(schema, description), default: failure }) as const
+
+/** `responses` of a route that answers bytes of one type. */
+export const bytes = <T extends string>(type: T, description: string) =>
+  ({
+    200: { description, content: { [type]: { schema: binary } } as Record<T, { schema: typeof binary }> },
+    304: { description: 'The caller has it (If-None-Match)' },
+    default: failure,
+  }) as const

@@ -1,0 +1,83 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import type { ServiceContext } from '../service/context.ts'
+import { explain } from '../service/explain.ts'
+import { submissionPayload } from '../service/payloads.ts'
+import { receiptFile } from '../service/receipt.ts'
+import { findSubmission, listSubmissions } from '../service/submissions.ts'
+import { sendBytes, untrusted } from './conditional.ts'
+import type { ApiEnv } from './request.ts'
+import { bytes, json, Lineage, noQuery, pageOf, Submission, submissionQuery } from './schemas.ts'
+
+const params = z.object({
+  id: z.string().max(200).openapi({ description: 'Submission id, 0x and 64 hex digits' }),
+})
+const tags = ['Submissions']
+
+const list = createRoute({
+  method: 'get',
+  path: '/v1/submissions',
+  tags,
+  summary: 'Submissions, newest first',
+  request: { query: submissionQuery },
+  responses: json(pageOf(Submission), 'One page'),
+})
+const one = createRoute({
+  method: 'get',
+  path: '/v1/submissions/{id}',
+  tags,
+  summary: 'One submission',
+  request: { params, query: noQuery },
+  responses: json(Submission, 'The submission'),
+})
+const payload = createRoute({
+  method: 'get',
+  path: '/v1/submissions/{id}/payload',
+  tags,
+  summary: 'Its payload, byte for byte',
+  request: { params, query: noQuery },
+  responses: bytes('application/octet-stream', 'The payload'),
+})
+const receipt = createRoute({
+  method: 'get',
+  path: '/v1/submissions/{id}/receipt',
+  tags,
+  summary:
+    'Its .mu receipt: signed once anchored, before that unsigned; the Dunes-Receipt-Signature header says which',
+  request: { params, query: noQuery },
+  responses: bytes('text/plain; charset=utf-8', 'The receipt'),
+})
+const lineage = createRoute({
+  method: 'get',
+  path: '/v1/submissions/{id}/lineage',
+  tags,
+  summary: 'Its way from the chain to the anchor in plain words, and the edges around it',
+  request: { params, query: noQuery },
+  responses: json(Lineage, 'The way'),
+})
+
+/** Submissions and what hangs on each; the proof has a file of its own. */
+export function submissionRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
+  app.openapi(list, async (c) => c.json(await listSubmissions(ctx, c.req.valid('query')), 200))
+  app.openapi(one, async (c) => c.json((await findSubmission(ctx, c.req.valid('param').id)).item, 200))
+  app.openapi(payload, async (c) => {
+    const { id, sha256, bytes: body } = await submissionPayload(ctx, c.req.valid('param').id)
+    return sendBytes(c, body, {
+      type: 'application/octet-stream',
+      caching: 'immutable',
+      etag: `"${sha256.slice(2)}"`,
+      headers: untrusted(`${id}.maml.md`),
+    })
+  })
+  app.openapi(receipt, async (c) => {
+    const { id, bytes: body, signedBy, unsigned } = await receiptFile(ctx, c.req.valid('param').id)
+    return sendBytes(c, body, {
+      type: 'text/plain; charset=utf-8',
+      caching: signedBy ? 'immutable' : 'revalidate',
+      headers: {
+        ...untrusted(`${id}.mu`),
+        'Dunes-Receipt-Signature': signedBy ? `present; key-id=${signedBy}` : `absent; ${unsigned}`,
+      },
+    })
+  })
+  app.openapi(lineage, async (c) => c.json(await explain(ctx, c.req.valid('param').id), 200))
+}

@@ -1,0 +1,74 @@
+import type { Rpc } from '../chain/rpc.ts'
+import type { SourceStatus } from '../chain/source.ts'
+import type { Hex } from '../core/bytes.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Metrics } from '../core/metrics.ts'
+import type { MlDsa } from '../core/ml-dsa.ts'
+import type { Sql } from '../graph/connect.ts'
+import type { Deployment } from '../graph/cursor.ts'
+import { BoundedQueue } from './queue.ts'
+
+/** A receipt key as the trust policy names it: valid for the indices from `fromIndex` to `toIndex`, both included. */
+export interface ReceiptKeyPeriod {
+  publicKey: Uint8Array
+  fromIndex: number
+  /** Null while open. */
+  toIndex: number | null
+}
+
+/** Bytes that one contributor may keep here before its submissions are settled. */
+export const DEFAULT_QUOTA_BYTES = 64 * 1024 * 1024
+/** Signatures made at once, and how many requests may wait for theirs. */
+export const SIGNING_AT_ONCE = 1
+export const SIGNING_WAITING = 64
+
+/** Everything that the use cases need, passed in once by whoever composes a process. */
+export interface ServiceContext {
+  readonly sql: Sql
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly mlDsa: MlDsa
+  readonly deployment: Deployment
+  /** Asks the chain for evidence; null in a process without an endpoint. */
+  readonly rpc: Rpc | null
+  /** Signs receipts and storage receipts: the 32-byte ML-DSA-65 seed and its public key; null where there is none. */
+  readonly receiptKey: { readonly seed: Uint8Array; readonly publicKey: Uint8Array } | null
+  /** Every receipt key that the deployment has had, for its trust policy. */
+  readonly receiptKeys: readonly ReceiptKeyPeriod[]
+  /** Verifier keys of everybody who signs this log's checkpoints, as vkey lines. */
+  readonly checkpointVkeys: readonly string[]
+  /** Signs and stores the checkpoint of an anchored size and answers the note; null in a process without the keys. */
+  readonly signCheckpoint: ((size: number, root: Uint8Array) => Promise<string>) | null
+  /** How the chain source of this process is doing; null in a process that only serves. */
+  readonly source: () => SourceStatus | null
+  /** Why this process is not ready, one sentence each; empty when it is. */
+  readonly readiness: () => readonly string[]
+  /** Called after a payload was stored, so that the indexer need not wait for its next look. */
+  readonly payloadStored: (sha256: Hex) => void
+  readonly quotaBytes: number
+  readonly signing: BoundedQueue
+}
+
+/** What {@link createServiceContext} must be told; the rest has defaults. */
+export type ServiceSettings = Pick<
+  ServiceContext,
+  'sql' | 'logger' | 'metrics' | 'clock' | 'mlDsa' | 'deployment'
+> &
+  Partial<Omit<ServiceContext, 'signing'>>
+
+/** A context with everything that was not given left out: a process that reads the database and signs nothing. */
+export const createServiceContext = (settings: ServiceSettings): ServiceContext => ({
+  rpc: null,
+  receiptKey: null,
+  receiptKeys: [],
+  checkpointVkeys: [],
+  signCheckpoint: null,
+  source: () => null,
+  readiness: () => [],
+  payloadStored: () => {},
+  quotaBytes: DEFAULT_QUOTA_BYTES,
+  ...settings,
+  signing: new BoundedQueue(SIGNING_AT_ONCE, SIGNING_WAITING),
+})

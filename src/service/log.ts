@@ -1,0 +1,41 @@
+import { readEntries, readLatestCheckpoint, tileReader } from '../graph/log-store.ts'
+import { encodeEntryBundle } from '../log/entry-bundle.ts'
+import { HASH_BYTES } from '../log/merkle.ts'
+import { parseTilePath, TILE_WIDTH, tileWidth } from '../log/tile.ts'
+import type { ServiceContext } from './context.ts'
+import { notFound, ServiceError } from './error.ts'
+
+/** The newest published checkpoint, a signed note. Throws `NOT_FOUND` before the first. */
+export async function latestCheckpoint(ctx: ServiceContext): Promise<string> {
+  const checkpoint = await readLatestCheckpoint(ctx.sql)
+  if (checkpoint) return checkpoint.note
+  throw new ServiceError('NOT_FOUND', 'no checkpoint has been published yet', {
+    hint: 'the first one follows the first leaves; try again soon',
+    retryAfter: 5,
+  })
+}
+
+/**
+ * The hash tile or entry bundle at `path` (`tile/...`, C2SP tlog-tiles). Throws `NOT_FOUND` where the path is none, or
+ * names what the newest published checkpoint does not cover: nothing is served that nobody has signed.
+ */
+export async function readTilePath(ctx: ServiceContext, path: string): Promise<Uint8Array> {
+  const wanted = parseTilePath(path)
+  const published = wanted && (await readLatestCheckpoint(ctx.sql))
+  if (!wanted || !published) throw notFound('tile', path)
+  const { kind, index, width } = wanted
+  const level = kind === 'hashes' ? wanted.level : 0
+  if (tileWidth(level, index, published.size) < width) throw notFound('tile', path)
+  if (kind === 'entries') {
+    const from = index * TILE_WIDTH
+    const entries = await readEntries(ctx.sql, from, from + width)
+    if (entries.length === width) return encodeEntryBundle(entries)
+  } else {
+    const hashes = await tileReader(ctx.sql)({ level, index, width })
+    if (hashes && hashes.length >= width * HASH_BYTES) return hashes.subarray(0, width * HASH_BYTES)
+  }
+  throw new ServiceError('NOT_FOUND', `${path} is missing from the store`, {
+    hint: 'the operator runs `dunes doctor`',
+    exitCode: 3,
+  })
+}

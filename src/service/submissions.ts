@@ -1,0 +1,212 @@
+import type { Row } from 'postgres'
+import { accountId, evmAccount } from '../chain/ids.ts'
+import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { REASON_INFO, type Reason } from '../core/reason.ts'
+import { OUTCOMES } from '../graph/schema.ts'
+import { formatSeconds } from '../maml/time.ts'
+import type { Outcome, Verdict } from '../receipt/entry.ts'
+import { type Bounds, indexRange, readBounds, type State, stateOf } from './bounds.ts'
+import type { ServiceContext } from './context.ts'
+import { notFound, ServiceError } from './error.ts'
+import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
+
+/** Where on the chain something happened. `time` is the block's, `YYYY-MM-DDTHH:MM:SSZ`. */
+export interface ChainPlace {
+  block: number
+  tx: Hex
+  log_index: number
+  time: string
+}
+
+/** Why a submission was rejected, in words. `found` is what exactly was found, null where the sentence says it all. */
+export interface ReasonDetail {
+  fault: string
+  sentence: string
+  todo: string
+  found: string | null
+}
+
+/** One submission as every surface shows it. Hex is lower-case 0x. */
+export interface SubmissionItem {
+  id: Hex
+  state: State
+  /** CAIP-2. */
+  chain: string
+  /** CAIP-10. */
+  contributor: string
+  sensor: string
+  dataset: string
+  /** As declared on-chain. */
+  payload: { sha256: Hex; bytes: number }
+  /** As on-chain; bytes that are no UTF-8 are shown as U+FFFD. */
+  uri: string
+  key_id: Hex
+  submitted: ChainPlace
+  settled: ChainPlace | null
+  /** The leaf index. */
+  index: number | null
+  seq: number | null
+  outcome: Outcome | null
+  /** Null until the payload was judged; may change until the submission is logged. */
+  verdict: Verdict | null
+  reason: Reason | null
+  reason_detail: ReasonDetail | null
+  /** Whether the verdict is an observed statement: nobody can compute it again. */
+  observed: boolean
+  /** How many readings the payload holds; null where it was not read. */
+  readings: number | null
+  links: Record<
+    'self' | 'payload' | 'receipt' | 'proof' | 'lineage' | 'contributor' | 'sensor' | 'dataset',
+    string
+  >
+}
+
+/** Fields by which submissions are listed. Accounts, names and ids that do not exist give an empty list. */
+export interface SubmissionQuery extends PageQuery {
+  state?: State | undefined
+  verdict?: Verdict | undefined
+  reason?: Reason | undefined
+  outcome?: Outcome | undefined
+  /** CAIP-10 id or bare address. */
+  contributor?: string | undefined
+  sensor?: string | undefined
+  dataset?: string | undefined
+  /** CAIP-2 id or a namespace. */
+  chain?: string | undefined
+}
+
+const LIST = 'submissions'
+
+/** Reads a submission's id, 0x and 64 hex digits of either case. Throws `BAD_ID`. */
+export function readSubmissionId(text: string): Hex {
+  if (/^0x[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase() as Hex
+  throw new ServiceError('BAD_ID', 'not a submission id', { hint: 'an id is 0x and 64 hex digits' })
+}
+
+/** Whether `wanted`, a CAIP-2 id or a namespace, covers `chain`. */
+export const coversChain = (wanted: string, chain: string): boolean =>
+  wanted === chain || (!wanted.includes(':') && chain.startsWith(`${wanted}:`))
+
+/** One page of submissions, newest first. Throws `BAD_CURSOR`, and `BAD_CHAIN_ID` for a malformed contributor. */
+export async function listSubmissions(
+  ctx: ServiceContext,
+  query: SubmissionQuery,
+): Promise<Page<SubmissionItem>> {
+  const { sql, deployment } = ctx
+  const { before, rows: limit } = pageBounds(LIST, query)
+  const empty: Page<SubmissionItem> = { items: [], next_cursor: null }
+  if (query.chain !== undefined && !coversChain(query.chain, deployment.chain)) return empty
+  const account =
+    query.contributor === undefined ? null : fromHex(evmAccount(query.contributor, deployment.chain), 20)
+  const bounds = await readBounds(sql)
+  const range =
+    query.state === undefined || query.state === 'pending' ? null : indexRange(query.state, bounds)
+  if (range && range.from >= range.to) return empty
+
+  // A range that begins at 0 ends near the newest, so a walk from the newest finds its rows at once. Any other range
+  // is cut out by index first: walking would pass every older submission in search of a page that is not full.
+  const cut = range !== null && range.from > 0
+  const rows = await sql`
+    ${cut ? sql`with cut as materialized (select id from submission where index >= ${range.from} and index < ${range.to})` : sql``}
+    ${columns(ctx)}
+    where s.id < ${before}
+      ${cut ? sql`and s.id in (select id from cut)` : sql``}
+      ${range !== null && !cut ? sql`and s.index < ${range.to}` : sql``}
+      ${query.state === 'pending' ? sql`and s.index is null` : sql``}
+      ${query.verdict === undefined ? sql`` : sql`and s.verdict = ${query.verdict}`}
+      ${query.reason === undefined ? sql`` : sql`and s.reason = ${query.reason}`}
+      ${query.outcome === undefined ? sql`` : sql`and s.outcome = ${OUTCOMES.indexOf(query.outcome) + 1}`}
+      ${account === null ? sql`` : sql`and s.contributor = (select id from contributor where account = ${account})`}
+      ${query.sensor === undefined ? sql`` : sql`and s.sensor = (select id from sensor where name = ${query.sensor})`}
+      ${query.dataset === undefined ? sql`` : sql`and s.dataset = (select id from dataset where name = ${query.dataset})`}
+    order by s.id desc limit ${limit}`
+  return makePage(
+    LIST,
+    rows,
+    query,
+    (row) => row['id'] as number,
+    (row) => present(row, bounds, deployment.chain),
+  )
+}
+
+/** A submission with what is needed to go on from it. */
+export interface FoundSubmission {
+  /** Internal id. */
+  key: number
+  item: SubmissionItem
+  bounds: Bounds
+}
+
+/** One submission. Throws `BAD_ID` or `NOT_FOUND`. */
+export async function findSubmission(ctx: ServiceContext, id: string): Promise<FoundSubmission> {
+  const hex = readSubmissionId(id)
+  const bounds = await readBounds(ctx.sql)
+  const [row] = await ctx.sql`${columns(ctx)} where s.submission_id = ${fromHex(hex)}`
+  if (!row) throw notFound('submission', hex)
+  return { key: row['id'], item: present(row, bounds, ctx.deployment.chain), bounds }
+}
+
+const columns = ({ sql }: ServiceContext) => sql`
+  select s.id, s.submission_id, c.account, se.name as sensor, d.name as dataset, s.payload_sha256, s.payload_bytes, s.uri,
+         s.key_id, s.submitted_block, s.submitted_tx, s.submitted_log, s.submitted_time, s.settled_block, s.settled_tx,
+         s.settled_log, s.settled_time, s.index, s.seq, s.outcome, s.verdict, s.reason, s.observed,
+         s.judgement ->> 'detail' as found, (s.judgement #>> '{read,readings}')::int as readings
+  from submission s
+  join contributor c on c.id = s.contributor
+  join sensor se on se.id = s.sensor
+  join dataset d on d.id = s.dataset`
+
+const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
+
+/** The words for a reason code, with what was found. */
+export const describeReason = (reason: Reason, found: string | null): ReasonDetail => ({
+  ...REASON_INFO[reason],
+  found,
+})
+
+function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
+  const id = toHex(row['submission_id'])
+  const contributor = accountId(chain, toHex(row['account']))
+  const index = row['index'] as number | null
+  const reason = row['reason'] as Reason | null
+  const outcome = row['outcome'] as number | null
+  const self = `/v1/submissions/${id}`
+  return {
+    id,
+    state: stateOf(index, bounds),
+    chain,
+    contributor,
+    sensor: row['sensor'],
+    dataset: row['dataset'],
+    payload: { sha256: toHex(row['payload_sha256']), bytes: row['payload_bytes'] },
+    uri: lenient.decode(row['uri']),
+    key_id: toHex(row['key_id']),
+    submitted: place(row, 'submitted'),
+    settled: index === null ? null : place(row, 'settled'),
+    index,
+    seq: row['seq'],
+    outcome: outcome === null ? null : (OUTCOMES[outcome - 1] ?? null),
+    verdict: row['verdict'],
+    reason,
+    reason_detail: reason === null ? null : describeReason(reason, row['found']),
+    observed: row['observed'],
+    readings: row['readings'],
+    links: {
+      self,
+      payload: `${self}/payload`,
+      receipt: `${self}/receipt`,
+      proof: `${self}/proof`,
+      lineage: `${self}/lineage`,
+      contributor: `/v1/contributors/${contributor}`,
+      sensor: `/v1/sensors/${row['sensor']}`,
+      dataset: `/v1/datasets/${row['dataset']}`,
+    },
+  }
+}
+
+const place = (row: Row, when: 'submitted' | 'settled'): ChainPlace => ({
+  block: row[`${when}_block`],
+  tx: toHex(row[`${when}_tx`]),
+  log_index: row[`${when}_log`],
+  time: formatSeconds(row[`${when}_time`]),
+})
