@@ -1,22 +1,30 @@
 import {
   closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DunesError, type DunesErrorOptions } from '../src/core/error.ts'
 import { endForeign, type Guarded, processCommand, processStamp, spawnGuarded } from '../src/core/process.ts'
 
-/** Why the local chain could not be started. Codes: ANVIL_NOT_FOUND, PORT_BUSY, ANVIL_RUNNING, ANVIL_FAILED. */
+/**
+ * Why the local chain could not be started. Codes: ANVIL_NOT_FOUND, PORT_BUSY, ANVIL_RUNNING (another live copy),
+ * ANVIL_STATE_DAMAGED, ANVIL_FAILED.
+ */
 export class AnvilError extends DunesError {
   override readonly name = 'AnvilError'
 }
@@ -25,8 +33,16 @@ export class AnvilError extends DunesError {
 export const DEFAULT_ANVIL_PORT = 8545
 /** The chain id of a local development chain. */
 export const DEVNET_CHAIN_ID = 31337
-/** Seconds between two writes of the state file. anvil writes it whole, so a crash loses at most this much. */
-export const DEFAULT_STATE_INTERVAL_SECONDS = 5
+/**
+ * Seconds between two writes of the state file. anvil writes it whole and mines nothing meanwhile, so seldom is
+ * better; it is written at every orderly end too, ours by SIGKILL included, so only a power cut loses this much.
+ */
+export const DEFAULT_STATE_INTERVAL_SECONDS = 15
+/**
+ * Blocks whose state is kept, so that `eth_getProof` answers for them, with a state file and without. anvil copies
+ * all storage for each, into memory and into the file; blocks, transactions and logs are kept from genesis on.
+ */
+export const DEFAULT_HISTORY_STATES = { kept: 64, passing: 512 }
 /** Milliseconds to wait for the first answer. Loading a large state file takes the longest. */
 const START_MS = 60_000
 /** Milliseconds that anvil gets to write its state before it is killed. */
@@ -42,11 +58,13 @@ export interface AnvilOptions {
   blockTime?: number
   /** Where the chain is kept between runs; without it the chain is gone when it stops. */
   stateFile?: string
-  /** Seconds between two writes of the state file, 5 unless told. */
+  /** Seconds between two writes of the state file, 15 unless told. */
   stateInterval?: number
+  /** Latest blocks that `eth_getProof` and calls can ask about: 64 with a state file, 512 without, unless told. */
+  historyStates?: number
   /** Number of funded development accounts, 10 unless told. */
   accounts?: number
-  /** Where anvil's own output goes; without it nowhere. Appended to, and started afresh above 10 MB. */
+  /** Where anvil's own output (warnings and errors only) goes. Appended to, and started afresh above 10 MB. */
   logFile?: string
   /** Where the process is noted, so that a following start can end what a crash left behind. */
   pidFile?: string
@@ -118,8 +136,10 @@ const notFound = (message: string): AnvilError =>
 
 function isBinary(path: string): boolean {
   try {
+    const fd = openSync(path, 'r')
     const start = Buffer.alloc(2)
-    start.set(readFileSync(path).subarray(0, 2))
+    readSync(fd, start)
+    closeSync(fd)
     return start.toString('latin1') !== '#!'
   } catch {
     return false
@@ -130,36 +150,36 @@ async function start(binary: string, options: AnvilOptions, host: string, port: 
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   if (!(await canListen(host, port))) throw portBusy(host, port)
   const chainId = options.chainId ?? DEVNET_CHAIN_ID
-  const { logFile, pidFile, stateFile } = options
+  const { pidFile, stateFile } = options
   if (stateFile) mkdirSync(dirname(resolve(stateFile)), { recursive: true })
-  const output = openLog(logFile)
-  const logStart = logFile ? statSync(logFile).size : 0
+  const output = openOutput(options.logFile)
   let child: Guarded
   try {
     child = await spawnGuarded(binary, anvilArguments(options, host, port, chainId), {
       cwd: '/',
       env: { HOME: process.env['HOME'] ?? '/', PATH: '/usr/bin:/bin', NO_COLOR: '1' },
-      output,
+      output: output.fd,
       orphanSignal: 'SIGTERM',
     })
   } catch (cause) {
+    output.close()
     throw failed(`${binary} cannot be run`, { cause })
-  } finally {
-    closeSync(output)
   }
-  const tail = () => (logFile ? lastLines(logFile, logStart) : '')
   if (pidFile) writePidFile(pidFile, child.pid, port)
   const exited = child.exited.then((exit) => {
     if (pidFile) rmSync(pidFile, { force: true })
     const how = exit.signal ? `by ${exit.signal}` : `with code ${exit.code}`
-    return [`anvil ended ${how}`, tail()].filter(Boolean).join(': ')
+    const last = output.tail()
+    output.close()
+    return [`anvil ended ${how}`, last].filter(Boolean).join(': ')
   })
   try {
     await ready(child, url, chainId)
   } catch (error) {
     await child.stop([{ signal: 'SIGKILL', ms: STOP_MS }])
     const end = await exited
-    if (!(await canListen(host, port))) throw portBusy(host, port)
+    if (/address already in use/i.test(end)) throw portBusy(host, port)
+    if (stateFile && /failed to parse json/i.test(end)) throw damaged(stateFile)
     throw error instanceof AnvilError ? error : failed(end, { cause: error })
   }
   const stop = async () => {
@@ -176,7 +196,10 @@ function anvilArguments(options: AnvilOptions, host: string, port: number, chain
   const args = ['--quiet', '--host', host, '--port', String(port), '--chain-id', String(chainId)]
   args.push('--slots-in-an-epoch', '1')
   if (options.accounts !== undefined) args.push('--accounts', String(options.accounts))
-  // Both: with an interval alone, a transaction waits for the next block, which is what a real chain does.
+  const states = options.historyStates ?? DEFAULT_HISTORY_STATES[options.stateFile ? 'kept' : 'passing']
+  // Without it anvil keeps every state, in the end in files under the home directory that nobody deletes.
+  args.push('--prune-history', String(states))
+  // Transactions then wait for the next block, as on a real chain.
   if (options.blockTime !== undefined) args.push('--block-time', String(options.blockTime))
   if (options.stateFile) {
     args.push('--state', resolve(options.stateFile), '--preserve-historical-states')
@@ -241,16 +264,16 @@ function writePidFile(path: string, pid: number, port: number): void {
 async function endOrphan(path: string): Promise<void> {
   let note: PidNote
   try {
-    note = JSON.parse(readFileSync(path, 'utf8')) as PidNote
+    note = { ...(JSON.parse(readFileSync(path, 'utf8')) as PidNote) }
   } catch {
     return
   }
-  const alive = note.stamp !== null && processStamp(note.pid) === note.stamp
+  const alive = typeof note.stamp === 'string' && processStamp(note.pid) === note.stamp
   if (!alive || !/\banvil\b/.test(processCommand(note.pid) ?? '')) {
     rmSync(path, { force: true })
     return
   }
-  if (note.ownerStamp !== null && processStamp(note.owner) === note.ownerStamp) {
+  if (typeof note.ownerStamp === 'string' && processStamp(note.owner) === note.ownerStamp) {
     throw new AnvilError(
       'ANVIL_RUNNING',
       `another copy (process ${note.owner}) runs anvil on port ${note.port}`,
@@ -302,19 +325,42 @@ const portBusy = (host: string, port: number): AnvilError =>
 const failed = (message: string, options: DunesErrorOptions = {}): AnvilError =>
   new AnvilError('ANVIL_FAILED', message, { exitCode: 3, ...options })
 
-const LOG_BYTES = 10_000_000
+const damaged = (stateFile: string): AnvilError =>
+  new AnvilError(
+    'ANVIL_STATE_DAMAGED',
+    `the chain's state in ${stateFile} is damaged, as after a power cut`,
+    {
+      hint: 'start with --fresh, which begins a new chain',
+      exitCode: 3,
+      details: { stateFile },
+    },
+  )
 
-function openLog(path: string | undefined): number {
-  if (!path) return openSync('/dev/null', 'w')
-  mkdirSync(dirname(resolve(path)), { recursive: true })
-  const large = existsSync(path) && statSync(path).size > LOG_BYTES
-  return openSync(path, large ? 'w' : 'a', 0o600)
+const LOG_BYTES = 10_000_000
+const TAIL_BYTES = 2_000
+
+interface Output {
+  fd: number
+  /** The last lines written since it was opened, on one line. */
+  tail(): string
+  close(): void
 }
 
-function lastLines(path: string, from: number): string {
-  try {
-    return readFileSync(path).subarray(from).toString('utf8').trim().split('\n').slice(-5).join(' / ')
-  } catch {
-    return ''
+function openOutput(path: string | undefined): Output {
+  // Without a log, a file that no folder names any more: it vanishes with the processes that hold it.
+  const folder = path ? null : mkdtempSync(join(tmpdir(), 'dunes-anvil-'))
+  const file = path ?? join(folder as string, 'log')
+  mkdirSync(dirname(resolve(file)), { recursive: true })
+  if (existsSync(file) && statSync(file).size > LOG_BYTES) truncateSync(file)
+  const fd = openSync(file, 'a+', 0o600)
+  if (folder) rmSync(folder, { recursive: true })
+  const start = fstatSync(fd).size
+  const tail = () => {
+    const end = fstatSync(fd).size
+    const from = Math.max(start, end - TAIL_BYTES)
+    const bytes = Buffer.alloc(end - from)
+    readSync(fd, bytes, 0, bytes.length, from)
+    return bytes.toString('utf8').trim().split('\n').filter(Boolean).slice(-5).join(' / ')
   }
+  return { fd, tail, close: () => closeSync(fd) }
 }
