@@ -45,6 +45,8 @@ export const DEFAULT_STATE_INTERVAL_SECONDS = 15
 export const DEFAULT_HISTORY_STATES = { kept: 64, passing: 512 }
 /** Milliseconds to wait for the first answer. Loading a large state file takes the longest. */
 const START_MS = 60_000
+/** Milliseconds that a port may stay taken after the process that held it has ended. */
+const PORT_MS = 2_000
 /** Milliseconds that anvil gets to write its state before it is killed. */
 const STOP_MS = 30_000
 
@@ -94,7 +96,11 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
   const binary = findAnvil()
   const host = options.host ?? '127.0.0.1'
   const wanted = options.port ?? DEFAULT_ANVIL_PORT
-  if (options.pidFile) await endOrphan(options.pidFile)
+  if (options.pidFile && (await endOrphan(options.pidFile))) {
+    // The kernel may hand its port back a moment after the process is gone.
+    for (let waited = 0; waited < PORT_MS && wanted !== 0 && !(await canListen(host, wanted)); waited += 20)
+      await delay(20)
+  }
   if (wanted !== 0) return start(binary, options, host, wanted)
   // Between finding a free port and anvil's taking it another process may come first: then try the next.
   for (let attempt = 1; ; attempt++) {
@@ -260,18 +266,21 @@ function writePidFile(path: string, pid: number, port: number): void {
   renameSync(`${path}.new`, path)
 }
 
-/** Ends the anvil that a crashed run left behind. Never touches a process that is not the one noted. */
-async function endOrphan(path: string): Promise<void> {
+/**
+ * Ends the anvil that a crashed run left behind, and never a process that is not the one noted.
+ * @returns whether there was a crashed run, its anvil still there or already gone.
+ */
+async function endOrphan(path: string): Promise<boolean> {
   let note: PidNote
   try {
     note = { ...(JSON.parse(readFileSync(path, 'utf8')) as PidNote) }
   } catch {
-    return
+    return false
   }
   const alive = typeof note.stamp === 'string' && processStamp(note.pid) === note.stamp
   if (!alive || !/\banvil\b/.test(processCommand(note.pid) ?? '')) {
     rmSync(path, { force: true })
-    return
+    return true
   }
   if (typeof note.ownerStamp === 'string' && processStamp(note.owner) === note.ownerStamp) {
     throw new AnvilError(
@@ -289,6 +298,7 @@ async function endOrphan(path: string): Promise<void> {
   ])
   if (!gone) throw failed(`an earlier anvil (process ${note.pid}) cannot be ended`)
   rmSync(path, { force: true })
+  return true
 }
 
 /** A TCP port of `host` that nothing listened on a moment ago. */

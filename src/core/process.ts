@@ -112,8 +112,10 @@ export function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return stat[stat.lastIndexOf(')') + 2] !== 'Z'
+    // proc_pid_stat(5): field 3 is the state, field 20 the number of threads. A zombie whose other threads still
+    // run still holds its ports and files.
+    const [state, threads] = statFields(pid, 3, 20)
+    return state !== 'Z' || Number(threads) > 1
   } catch {
     return true
   }
@@ -126,14 +128,21 @@ export function isAlive(pid: number): boolean {
 export function processStamp(pid: number): string | null {
   if (!isAlive(pid)) return null
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // proc_pid_stat(5): field 22 is the start time; the name in field 2 may hold spaces and parentheses.
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    // Field 22 is the start time in clock ticks since boot.
+    const [ticks] = statFields(pid, 22)
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
     return ticks === undefined ? null : `${boot}:${ticks}`
   } catch {
     return ps(pid, 'lstart=')
   }
+}
+
+/** Fields of /proc/<pid>/stat by their number in proc_pid_stat(5), from 3 on. */
+function statFields(pid: number, ...numbers: number[]): (string | undefined)[] {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  // Field 2 is the program's name in parentheses, which may itself hold spaces and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return numbers.map((number) => fields[number - 3])
 }
 
 /** The working directory of a process, or null when it is gone or not ours to ask about. */

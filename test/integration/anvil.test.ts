@@ -55,7 +55,12 @@ async function send(
   transaction: { to?: string; data?: string },
 ): Promise<{ contractAddress: string }> {
   const hash = await rpc(url, 'eth_sendTransaction', [{ from: SENDER, gas: '0x100000', ...transaction }])
-  return rpc(url, 'eth_getTransactionReceipt', [hash])
+  // Mined at once, but not before the reply.
+  return vi.waitFor(async () => {
+    const receipt = await rpc<{ contractAddress: string } | null>(url, 'eth_getTransactionReceipt', [hash])
+    expect(receipt).not.toBeNull()
+    return receipt as { contractAddress: string }
+  }, WAIT)
 }
 
 const hexBlock = (number: number) => `0x${number.toString(16)}`
