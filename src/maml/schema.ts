@@ -14,6 +14,8 @@ export interface Schema {
   readonly additionalProperties?: Schema | boolean
   readonly items?: Schema | boolean
   readonly enum?: readonly Json[]
+  /** Those of `enum` that are neither arrays nor objects, so that long lists cost no more than short ones. */
+  readonly scalars?: ReadonlySet<Json>
   readonly const?: Json
   readonly minimum?: number
   readonly maximum?: number
@@ -69,6 +71,7 @@ type Report = (path: string, sentence: string) => void
 
 const isObject = (value: Json | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+const isScalar = (value: Json): boolean => typeof value !== 'object' || value === null
 const isCount = (value: Json): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0
 
@@ -103,6 +106,7 @@ function readObjectSchema(value: JsonObject, path: JsonPath, refuse: Refuse): Sc
       case 'enum':
         if (!Array.isArray(part)) return refuse('enum must be an array', here)
         out.enum = part
+        out.scalars = new Set(part.filter(isScalar))
         break
       case 'const':
         out.const = part
@@ -154,7 +158,10 @@ function validate(schema: Schema | boolean, value: Json, path: string, report: R
   }
   if (schema.type && !schema.type.some((type) => hasType(value, type)))
     report(path, `must be ${schema.type.join(' or ')}, is ${typeName(value)}`)
-  if (schema.enum && !schema.enum.some((item) => sameJson(item, value)))
+  if (
+    schema.enum &&
+    !(isScalar(value) ? schema.scalars?.has(value) : schema.enum.some((item) => sameJson(item, value)))
+  )
     report(path, 'is not one of the listed values')
   if (schema.const !== undefined && !sameJson(schema.const, value))
     report(path, 'is not the one allowed value')

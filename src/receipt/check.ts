@@ -18,7 +18,10 @@ export interface Difference {
   /** Both count from 1, columns in code points. */
   line: number
   column: number
-  /** What the other side has, and what this file has: at most 80 characters; null where it has nothing to show. */
+  /**
+   * What the other side has, and what this file has: at most 80 code points, null where there is nothing to show. It is
+   * text from a file that may be hostile: escape it before it goes to a terminal or a page.
+   */
   expected: string | null
   found: string | null
 }

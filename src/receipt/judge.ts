@@ -60,7 +60,10 @@ export interface Judgement {
   observed: boolean
   /** Null unless the outcome is validated, the URI is not refused, the bytes are there and they parse. */
   read: ReadPayload | null
-  /** What exactly was found, for people; no part of the leaf. Null when accepted, or when the reason says it all. */
+  /**
+   * What exactly was found, for people; no part of the leaf. Printable ASCII, as it may quote the payload. Null when
+   * accepted, or when the reason says it all.
+   */
   detail: string | null
 }
 
@@ -83,7 +86,7 @@ export function judge(facts: JudgeFacts, tools: JudgeTools): Judgement {
     reason,
     observed: reason === 'PAYLOAD_UNAVAILABLE',
     read: null,
-    detail,
+    detail: detail && printable(detail),
   })
   if (facts.outcome === 'rejected') return unread('QUORUM_REJECTED')
   if (facts.outcome === 'expired') return unread('EXPIRED')
@@ -118,7 +121,7 @@ export function judge(facts: JudgeFacts, tools: JudgeTools): Judgement {
     reason: found?.[0] ?? null,
     observed: false,
     read,
-    detail: found?.[1] ?? null,
+    detail: found?.[1] ? printable(found[1]) : null,
   }
 }
 
@@ -130,6 +133,13 @@ export const judgeDuplicate = (judgement: Judgement, duplicate: boolean): Judgem
   duplicate && judgement.verdict === 'accepted'
     ? { ...judgement, verdict: 'rejected', reason: 'DUPLICATE' }
     : judgement
+
+/** Escapes what could steer a terminal or hide in a page, and bounds the length. */
+const printable = (text: string): string =>
+  [...text.slice(0, 1000)]
+    .map((c) => (c >= ' ' && c <= '~' ? c : `\\u{${c.codePointAt(0)?.toString(16)}}`))
+    .join('')
+    .slice(0, 1000)
 
 type Found = readonly [reason: Reason, detail: string | null]
 

@@ -200,9 +200,9 @@ describe('a payload and its receipt', () => {
       new Uint8Array(1_000_000).fill(0x80),
       concat(UNSIGNED, file),
     ]) {
-      const started = performance.now()
+      const started = process.cpuUsage()
       expect(checkMu(other, mu).length).toBeLessThanOrEqual(MAX_DIFFERENCES + 6)
-      expect(performance.now() - started).toBeLessThan(10_000)
+      expect(process.cpuUsage(started).user).toBeLessThan(10_000_000)
     }
   })
 })

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { toHex } from '../../../src/core/bytes.ts'
 import { MAML_LIMITS } from '../../../src/maml/limits.ts'
@@ -16,6 +17,7 @@ describe('leaf policies', () => {
     const expected = `0x${createHash('sha256').update(DEVNET_JSON).digest('hex')}` as const
     expect(toHex(policyHash(DEVNET_POLICY))).toBe(expected)
     expect(knownPolicy(expected)).toBe(DEVNET_POLICY)
+    expect(readFileSync(new URL('../../../docs/formats.md', import.meta.url), 'utf8')).toContain(DEVNET_JSON)
     expect(knownPolicy(named('another'))).toBeNull()
   })
 
