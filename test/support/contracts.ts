@@ -49,6 +49,7 @@ type Arguments = readonly unknown[]
 
 /** Both contracts on an anvil of their own. Accounts are unlocked; 0 is deployer, admin and anchorer. */
 export interface Chain {
+  readonly url: string
   readonly client: Client
   readonly accounts: readonly Hex[]
   readonly deployment: Deployment
@@ -121,6 +122,7 @@ export async function startChain(options: Partial<DeployOptions> = {}): Promise<
     }
   }
   return {
+    url: anvil.url,
     client,
     accounts,
     deployment,
