@@ -75,6 +75,8 @@ export function parseMu(bytes: Uint8Array): Mu {
 export function splitMu(bytes: Uint8Array): Mu {
   const { entryBytes, parsed, mirrorAt } = leadingEntry(bytes)
   const { entry } = parsed
+  if (!equalBytes(bytes.subarray(entryBytes.length, mirrorAt), MIRROR_HEADING))
+    throw new MuError('mirror', 'expected ## Mirror after the entry', { line: ENTRY_LINES + 1, column: 1 })
   const end = mirrorAt + (entry.mirrorSha256 === null ? 0 : entry.payload.bytes)
   if (bytes[end] !== LF[0])
     throw new MuError(
@@ -89,7 +91,7 @@ export function splitMu(bytes: Uint8Array): Mu {
   return { ...parsed, entryBytes, mirror: bytes.subarray(mirrorAt, end), signature }
 }
 
-/** The entry that a receipt begins with, and where its mirror starts. Throws only `MuError`. */
+/** The entry that a receipt begins with, and where its mirror starts, whatever is there. Throws only `MuError`. */
 export function leadingEntry(bytes: Uint8Array): {
   entryBytes: Uint8Array
   parsed: ParsedEntry
@@ -103,10 +105,7 @@ export function leadingEntry(bytes: Uint8Array): {
   }
   const entryBytes = bytes.subarray(0, end)
   const parsed = parseEntry(entryBytes)
-  const mirrorAt = end + MIRROR_HEADING.length
-  if (!equalBytes(bytes.subarray(end, mirrorAt), MIRROR_HEADING))
-    throw new MuError('mirror', 'expected ## Mirror after the entry', { line: ENTRY_LINES + 1, column: 1 })
-  return { entryBytes, parsed, mirrorAt }
+  return { entryBytes, parsed, mirrorAt: end + MIRROR_HEADING.length }
 }
 
 /** The signature that a damaged receipt still ends with, or null; its section has a fixed length. */

@@ -120,6 +120,7 @@ describe('repair', () => {
     expect(repairPayload(MU)).toEqual(SIGNED)
     expect(repairPayload(BARE.subarray(0, -1))).toEqual(SIGNED)
     expect(repairPayload(damageAt(MU, MU.length - 1))).toEqual(SIGNED)
+    expect(repairPayload(damageAt(MU, ENTRY.length + 3))).toEqual(SIGNED)
   })
 
   it('restores no payload from a damaged mirror, a damaged entry, or none', () => {
@@ -132,6 +133,7 @@ describe('repair', () => {
   it('restores the mirror from the payload and keeps the signature', () => {
     for (const damaged of [
       damageAt(MU, ENTRY.length + 100),
+      damageAt(MU, ENTRY.length + 3),
       concat(MU.subarray(0, ENTRY.length + 500), MU.subarray(ENTRY.length + 600)),
       concat(MU.subarray(0, ENTRY.length + 500), utf8('🐪'), MU.subarray(ENTRY.length + 500)),
     ])
