@@ -96,7 +96,7 @@ function follow(from: UriParts, location: string): UriParts | string {
   const parts = parseUri(target, MAX_LOCATION_BYTES)
   if (typeof parts === 'string') return `The host redirected to a URI that is refused: ${parts}`
   if (parts.scheme !== 'http' && parts.scheme !== 'https')
-    return `The host redirected to a ${parts.scheme} URI, which is not followed.`
+    return `The host redirected to the scheme ${parts.scheme}, which is not followed.`
   return parts
 }
 
@@ -233,8 +233,7 @@ function exchange(
       finish(unavailable('connect', 'The host closed the connection without an answer.', true))
     request.on('close', closed)
     request.on('upgrade', (_, socket) => {
-      // Node has let go of the socket here: without a listener of ours its next error would end the process.
-      socket.on('error', () => {})
+      // Node has let go of the socket here: left open, its next error would end the process.
       socket.destroy()
       finish(unavailable('protocol', 'The host asked to change the protocol.', true))
     })

@@ -30,6 +30,8 @@ export interface Turns {
 interface Pace {
   meanMs: number
   evictions: number
+  /** How many turns there can be at once. */
+  places: number
 }
 
 interface Holder {
@@ -45,6 +47,9 @@ interface Lane {
   pace: Pace
 }
 
+/** Bounds what a flood of silent hosts can win by wearing patience out. */
+const MAX_DOUBLINGS = 2
+
 const BUSY = unavailable(
   'busy',
   'The host was too slow while other fetches waited, and had to make room for them.',
@@ -57,18 +62,19 @@ const BUSY = unavailable(
  * for seconds, and one silent path hold up its own host's good ones; so a holder that has run out of patience makes room
  * as soon as somebody waits for its place, the oldest first. Its fetch ends as `busy` and may be tried again.
  *
- * Patience follows what answers lately took, and doubles with each turn taken back in vain, so that hosts which are all
- * merely slow are waited for instead of being interrupted for ever.
+ * Patience follows what answers lately took, and doubles, up to fourfold, each time that every place has been taken back
+ * without one answer, so that hosts which are all merely slow are waited for instead of being interrupted for ever.
  */
 export function createTurns(limits: TurnLimits, clock: Clock): Turns {
   const lanes = new Map<string, Lane>()
   // Lanes with someone waiting and a place left under the host's own limit; first in, first served.
   const ready = new Set<Lane>()
   const holders = new Set<Holder>()
-  const overall: Pace = { meanMs: 0, evictions: 0 }
+  const overall: Pace = { meanMs: 0, evictions: 0, places: limits.total }
 
   const patience = (pace: Pace): number =>
-    Math.max(limits.patienceMs, 4 * pace.meanMs) * 2 ** Math.min(pace.evictions, 4)
+    Math.max(limits.patienceMs, 4 * pace.meanMs) *
+    2 ** Math.min(MAX_DOUBLINGS, Math.floor(pace.evictions / pace.places))
 
   const refresh = (lane: Lane): void => {
     if (lane.waiting.size > 0 && lane.holders.size < limits.perHost) ready.add(lane)
@@ -153,7 +159,7 @@ export function createTurns(limits: TurnLimits, clock: Clock): Turns {
     acquire: (host, signal) =>
       new Promise((resolve) => {
         if (signal.aborted) return resolve(null)
-        const lane = lanes.get(host) ?? newLane()
+        const lane = lanes.get(host) ?? newLane(limits.perHost)
         lanes.set(host, lane)
         const admit = () => {
           signal.removeEventListener('abort', leave)
@@ -172,8 +178,8 @@ export function createTurns(limits: TurnLimits, clock: Clock): Turns {
   }
 }
 
-const newLane = (): Lane => ({
+const newLane = (places: number): Lane => ({
   holders: new Set(),
   waiting: new Set(),
-  pace: { meanMs: 0, evictions: 0 },
+  pace: { meanMs: 0, evictions: 0, places },
 })

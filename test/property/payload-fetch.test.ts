@@ -59,7 +59,7 @@ test('whatever a host writes, the answer is an outcome, and bytes only if they a
   // The harness itself can succeed.
   pieces = ['HTTP/1.1 200 OK\r\n', 'Content-Length: 40\r\n', '\r\n', PAYLOAD]
   ending = 'end'
-  expect(await fetch(`http://127.0.0.1:${port}/`)).toEqual({ kind: 'bytes', bytes: PAYLOAD })
+  expect(await fetcherFor([port])(`http://127.0.0.1:${port}/`)).toEqual({ kind: 'bytes', bytes: PAYLOAD })
 })
 
 test('whatever the URI and the name server, nothing is connected to and nothing throws', async () => {

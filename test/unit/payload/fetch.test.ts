@@ -5,14 +5,13 @@ import { createPayloadFetcher } from '../../../src/payload/fetch.ts'
 import { fetcherFor, httpServer, PAYLOAD, tcpServer } from './servers.ts'
 
 const got = { kind: 'bytes', bytes: PAYLOAD }
-const PATIENT = { connectMs: 60_000, firstByteMs: 60_000, totalMs: 60_000 }
 
 describe('slow hosts hold up nobody else', () => {
   test('a host that hangs, with far more fetches than places, and a good one', async () => {
     const sockets: Socket[] = []
     const hanging = await tcpServer((socket) => void sockets.push(socket))
     const good = await httpServer((_, response) => response.end(PAYLOAD))
-    const fetch = fetcherFor([hanging, good], { ...PATIENT, total: 8, perHost: 4, patienceMs: 60_000 })
+    const fetch = fetcherFor([hanging, good], { total: 8, perHost: 4, patienceMs: 60_000 })
     const caller = new AbortController()
     const hung = Array.from({ length: 100 }, () =>
       fetch(`http://127.0.0.1:${hanging}/`, PAYLOAD, caller.signal),
@@ -27,7 +26,7 @@ describe('slow hosts hold up nobody else', () => {
   test('more hosts that hang than there are places at all, and a good one', async () => {
     const ports = await Promise.all(Array.from({ length: 6 }, () => tcpServer(() => {})))
     const good = await httpServer((_, response) => response.end(PAYLOAD))
-    const fetch = fetcherFor([...ports, good], { ...PATIENT, total: 4, patienceMs: 50 })
+    const fetch = fetcherFor([...ports, good], { total: 4, patienceMs: 50 })
     const hung = ports.map((port) => fetch(`http://127.0.0.1:${port}/`))
     expect(await fetch(`http://127.0.0.1:${good}/`)).toEqual(got)
     expect(await Promise.race(hung)).toMatchObject({ what: 'busy', retryable: true })
@@ -37,7 +36,7 @@ describe('slow hosts hold up nobody else', () => {
     const port = await httpServer((request, response) => {
       if (request.url === '/good') response.end(PAYLOAD)
     })
-    const fetch = fetcherFor([port], { ...PATIENT, perHost: 2, patienceMs: 50 })
+    const fetch = fetcherFor([port], { perHost: 2, patienceMs: 50 })
     const hung = [1, 2].map((i) => fetch(`http://127.0.0.1:${port}/hang${i}`))
     expect(await fetch(`http://127.0.0.1:${port}/good`)).toEqual(got)
     expect(await hung[0]).toMatchObject({ what: 'busy', retryable: true })

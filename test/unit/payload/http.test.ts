@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { utf8 } from '../../../src/core/bytes.ts'
 import { permittedAddresses } from '../../../src/payload/http.ts'
-import { checkSettings } from '../../../src/payload/settings.ts'
+import { checkSettings, type PayloadSettings } from '../../../src/payload/settings.ts'
 import { parseUri, type UriParts } from '../../../src/payload/uri.ts'
 import { fetcherFor, httpServer, PAYLOAD, tcpServer } from './servers.ts'
 
@@ -18,9 +18,12 @@ const not = (what: string, detail: string | RegExp, retryable: boolean) => ({
 })
 
 /** The outcome of asking a server that answers like `handler`. */
-async function ask(handler: (request: IncomingMessage, response: ServerResponse) => void) {
+async function ask(
+  handler: (request: IncomingMessage, response: ServerResponse) => void,
+  settings: Partial<PayloadSettings> = {},
+) {
   const port = await httpServer(handler)
-  return fetcherFor([port])(`http://127.0.0.1:${port}/p`)
+  return fetcherFor([port], settings)(`http://127.0.0.1:${port}/p`)
 }
 
 describe('answers that are taken', () => {
@@ -55,7 +58,7 @@ describe('answers that are taken', () => {
       response.write(large.subarray(0, 1000))
       response.end(large.subarray(1000))
     })
-    const outcome = await fetcherFor([port], { totalMs: 5_000 })(`http://127.0.0.1:${port}/`, large)
+    const outcome = await fetcherFor([port])(`http://127.0.0.1:${port}/`, large)
     expect(outcome.kind === 'bytes' && Buffer.from(outcome.bytes).equals(large)).toBe(true)
   })
   test('an empty one', async () => {
@@ -218,7 +221,7 @@ describe('answers that are not', () => {
 describe('time', () => {
   test('a host that accepts and says nothing', async () => {
     const port = await tcpServer(() => {})
-    expect(await fetcherFor([port])(`http://127.0.0.1:${port}/`)).toEqual(
+    expect(await fetcherFor([port], { firstByteMs: 200 })(`http://127.0.0.1:${port}/`)).toEqual(
       not('timeout', 'Connected, but no answer within 200 ms.', true),
     )
   })
@@ -227,20 +230,23 @@ describe('time', () => {
       const timer = setInterval(() => socket.write('HTTP/1.1 100 Continue\r\n\r\n'), 20)
       socket.on('close', () => clearInterval(timer))
     })
-    expect(await fetcherFor([port])(`http://127.0.0.1:${port}/`)).toEqual(
+    expect(await fetcherFor([port], { firstByteMs: 200 })(`http://127.0.0.1:${port}/`)).toEqual(
       not('timeout', 'Connected, but no answer within 200 ms.', true),
     )
   })
   test('a host that drips its body', async () => {
     expect(
-      await ask((_, response) => {
-        const timer = setInterval(() => response.write('x'), 30)
-        response.on('close', () => clearInterval(timer))
-      }),
+      await ask(
+        (_, response) => {
+          const timer = setInterval(() => response.write('x'), 30)
+          response.on('close', () => clearInterval(timer))
+        },
+        { totalMs: 500 },
+      ),
     ).toEqual(not('timeout', 'Not done within 500 ms.', true))
   })
   test('a host that goes silent after the head', async () => {
-    expect(await ask((_, response) => response.writeHead(200).flushHeaders())).toEqual(
+    expect(await ask((_, response) => response.writeHead(200).flushHeaders(), { totalMs: 500 })).toEqual(
       not('timeout', 'Not done within 500 ms.', true),
     )
   })
@@ -248,17 +254,17 @@ describe('time', () => {
     const port = await httpServer((_, response) => {
       setTimeout(() => response.writeHead(302, { location: '/' }).end(), 100)
     })
-    expect(await fetcherFor([port], { maxRedirects: 1000 })(`http://127.0.0.1:${port}/`)).toEqual(
-      not('timeout', 'Not done within 500 ms.', true),
-    )
+    expect(
+      await fetcherFor([port], { maxRedirects: 1000, totalMs: 500 })(`http://127.0.0.1:${port}/`),
+    ).toEqual(not('timeout', 'Not done within 500 ms.', true))
   })
   test('a name server that never answers', async () => {
-    const fetch = fetcherFor([], {}, { resolve: () => new Promise(() => {}) })
+    const fetch = fetcherFor([], { connectMs: 150 }, { resolve: () => new Promise(() => {}) })
     expect(await fetch('http://example.com/')).toEqual(not('timeout', 'No connection within 150 ms.', true))
   })
   test('a TLS handshake that never comes, and one that is none', async () => {
     const silent = await tcpServer(() => {})
-    expect(await fetcherFor([silent])(`https://127.0.0.1:${silent}/`)).toEqual(
+    expect(await fetcherFor([silent], { connectMs: 150 })(`https://127.0.0.1:${silent}/`)).toEqual(
       not('timeout', 'No connection within 150 ms.', true),
     )
     const plain = await httpServer((_, response) => response.end(PAYLOAD))
@@ -269,7 +275,7 @@ describe('time', () => {
   test('a caller who gives up: before, and while the host is silent', async () => {
     const sockets: Socket[] = []
     const port = await tcpServer((socket) => void sockets.push(socket))
-    const fetch = fetcherFor([port], { firstByteMs: 60_000, totalMs: 60_000 })
+    const fetch = fetcherFor([port])
     const aborted = not('aborted', 'The attempt was given up before it ended.', true)
     expect(await fetch(`http://127.0.0.1:${port}/`, PAYLOAD, AbortSignal.abort())).toEqual(aborted)
     expect(sockets).toHaveLength(0)
@@ -315,8 +321,8 @@ describe('redirects', () => {
     )
   })
   test.each([
-    ['file:///etc/passwd', 'The host redirected to a file URI, which is not followed.'],
-    ['ipfs://bafk/', 'The host redirected to a ipfs URI, which is not followed.'],
+    ['file:///etc/passwd', 'The host redirected to the scheme file, which is not followed.'],
+    ['ipfs://bafk/', 'The host redirected to the scheme ipfs, which is not followed.'],
     [
       'gopher://example.com/',
       'The host redirected to a URI that is refused: The URI scheme is not http, https, file or ipfs.',
@@ -459,7 +465,7 @@ describe('addresses', () => {
   test('several addresses: one that refuses the connection leaves the next its chance', async () => {
     const port = await httpServer((_, response) => response.end(PAYLOAD))
     const resolve = async () => ['::1', '127.0.0.1']
-    const fetch = fetcherFor([], { allowedPrivate: [`two.example:${port}`], connectMs: 2_000 }, { resolve })
+    const fetch = fetcherFor([], { allowedPrivate: [`two.example:${port}`] }, { resolve })
     expect(await fetch(`http://two.example:${port}/`)).toEqual(got)
   })
 })

@@ -48,7 +48,7 @@ function store() {
 
 async function gateway(blocks = store()) {
   const port = await httpServer(blocks.serve)
-  const fetch = fetcherFor([port], { ipfsGateways: [`http://127.0.0.1:${port}`], totalMs: 3000 })
+  const fetch = fetcherFor([port], { ipfsGateways: [`http://127.0.0.1:${port}`] })
   return { ...blocks, port, fetch: (uri: string, payload?: Uint8Array) => fetch(`ipfs://${uri}`, payload) }
 }
 
@@ -215,7 +215,7 @@ describe('gateways', () => {
     })
     const ports = [empty, silent, full]
     const of = (...ipfsGateways: string[]) =>
-      fetcherFor(ports, { ipfsGateways, firstByteMs: 60_000, totalMs: 600 })(`ipfs://${cid}`)
+      fetcherFor(ports, { ipfsGateways, totalMs: 4_500 })(`ipfs://${cid}`)
     const [a, b, c] = ports.map((port) => `http://127.0.0.1:${port}`) as [string, string, string]
     expect(await of(a, b, `${c}/base/`)).toEqual(got(PAYLOAD))
     expect(await of(a, b)).toEqual(
@@ -248,7 +248,7 @@ describe('gateways', () => {
     const silent = await tcpServer((socket) => socket.on('data', () => caller.abort()))
     const caller = new AbortController()
     const ipfsGateways = [`http://127.0.0.1:${silent}`, `http://127.0.0.1:${silent}`]
-    const fetch = fetcherFor([silent], { ipfsGateways, firstByteMs: 60_000, totalMs: 60_000 })
+    const fetch = fetcherFor([silent], { ipfsGateways })
     expect(await fetch(`ipfs://${EMPTY_RAW}`, PAYLOAD, caller.signal)).toMatchObject({ what: 'aborted' })
   })
 })

@@ -53,11 +53,11 @@ test('no records, no addresses', async () => {
   expect(await resolve('host.example')).toEqual([])
 })
 
-test('a server that ignores AAAA questions costs less than the connect time-out', async () => {
+test('a server that ignores AAAA questions costs two short tries, not twenty seconds', async () => {
   const { resolve } = await nameServer({ [A]: V4 })
   const began = performance.now()
   expect(await resolve('host.example')).toEqual(['192.0.2.1', '192.0.2.2'])
-  expect(performance.now() - began).toBeLessThan(3000)
+  expect(performance.now() - began).toBeLessThan(4500)
 })
 
 test('localhost is asked of nobody', async () => {

@@ -60,7 +60,7 @@ function trust(cert: string) {
 const fetcher = (host: string, port: number) =>
   fetcherFor(
     [],
-    { allowedPrivate: [`${host}:${port}`], connectMs: 2_000, totalMs: 4_000 },
+    { allowedPrivate: [`${host}:${port}`] },
     {
       resolve: async () => ['127.0.0.1'],
     },

@@ -127,12 +127,24 @@ describe('patience', () => {
     expect(held.get('hang2')?.evicted.aborted).toBe(false)
   })
 
-  test('any number of silent hosts delays one more host by no more than the patience', async () => {
+  test('silent hosts in every place delay one more host by no more than the patience', async () => {
     const { time, admitted, ask } = setup()
     for (let i = 0; i < 4; i++) void ask(`silent${i}`, `silent${i}`)
-    await time.pass(30)
     void ask('good', 'good')
-    await time.settle()
+    await time.pass(9)
+    expect(admitted).not.toContain('good')
+    await time.pass(1)
+    expect(admitted.at(-1)).toBe('good')
+  })
+
+  test('a flood of silent hosts passes by in lots, each for at most four times the patience', async () => {
+    const { time, admitted, ask } = setup({ total: 4, perHost: 2 })
+    for (let i = 0; i < 40; i++) void ask(`silent${i}`, `silent${i}`)
+    void ask('good', 'good')
+    // The lots wait 10, 20, 40, 40, ... before the eleventh, with the good one in it, gets its places.
+    await time.pass(10 + 20 + 8 * 40 - 1)
+    expect(admitted).not.toContain('good')
+    await time.pass(10)
     expect(admitted.at(-1)).toBe('good')
   })
 
