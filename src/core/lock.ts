@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -17,6 +17,9 @@ export function tryLock(path: string): FileLock | null {
   mkdirSync(dirname(path), { recursive: true })
   const db = new DatabaseSync(path)
   try {
+    // Who can read the file could hold it shared and so keep us out. Not by opening it: closing a file drops all
+    // of a process's POSIX locks on it.
+    if (statSync(path).uid === process.geteuid?.()) chmodSync(path, 0o600)
     db.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
   } catch (error) {
     db.close()

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { DunesError } from '../core/error.ts'
+import type { Invocation } from './command.ts'
+
+/** The largest file that a command reads: room for a receipt of the largest payload, and for any bundle. */
+const MAX_BYTES = 16 * 1024 * 1024
+
+/** Bytes of a file, or of standard input for `-`. Throws `FILE_UNREADABLE` or `FILE_TOO_LARGE`. */
+export async function readInput(call: Invocation, file: string): Promise<Uint8Array> {
+  let bytes: Uint8Array
+  try {
+    bytes = file === '-' ? await call.stdin() : new Uint8Array(await readFile(file))
+  } catch (cause) {
+    throw new DunesError('FILE_UNREADABLE', `${file} cannot be read: ${(cause as Error).message}`, {
+      hint: 'check the path',
+      cause,
+    })
+  }
+  if (bytes.length <= MAX_BYTES) return bytes
+  throw new DunesError('FILE_TOO_LARGE', `${file} has ${bytes.length} bytes, more than any file of Dunes`, {
+    hint: 'check that it is the right file',
+  })
+}
+
+/** Writes a file whole or not at all, or to standard output where no file is named. */
+export async function writeOutput(
+  call: Invocation,
+  file: string | undefined,
+  bytes: Uint8Array,
+): Promise<void> {
+  if (file === undefined || file === '-') {
+    call.out(new TextDecoder().decode(bytes))
+    return
+  }
+  const next = `${file}.${randomBytes(4).toString('hex')}.part`
+  try {
+    await writeFile(next, bytes)
+    await rename(next, file)
+  } catch (cause) {
+    await rm(next, { force: true })
+    throw new DunesError('FILE_UNWRITABLE', `${file} cannot be written: ${(cause as Error).message}`, {
+      hint: 'check the folder',
+      cause,
+    })
+  }
+}

@@ -1,0 +1,27 @@
+import { buffer } from 'node:stream/consumers'
+import { systemClock } from '../core/clock.ts'
+import { run } from './run.ts'
+
+// The first SIGINT or SIGTERM asks for an orderly stop; the second one ends the process at once.
+const stopping = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (stopping.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    stopping.abort(signal)
+  })
+}
+// A reader that went away (`dunes status | head -1`) is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
+process.exitCode = await run(process.argv.slice(2), {
+  env: process.env,
+  cwd: process.cwd(),
+  clock: systemClock,
+  signal: stopping.signal,
+  out: (text) => void process.stdout.write(text),
+  note: (text) => void process.stderr.write(text),
+  interactive: process.stderr.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+  stdin: async () => new Uint8Array(await buffer(process.stdin)),
+})

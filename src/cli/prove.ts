@@ -1,0 +1,204 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { evmChainId } from '../chain/ids.ts'
+import { createRpc } from '../chain/rpc.ts'
+import { type Hex, isHex } from '../core/bytes.ts'
+import { DunesError } from '../core/error.ts'
+import { mlDsa } from '../core/ml-dsa-native.ts'
+import { decodeBundle } from '../proof/bundle.ts'
+import { decodeHeader } from '../proof/header.ts'
+import { parseTrustPolicy } from '../proof/trust-policy.ts'
+import { type ClaimResult, verifyBundle } from '../proof/verify.ts'
+import type { Lineage } from '../service/explain.ts'
+import type { Status } from '../service/status.ts'
+import { TRUST_POLICY_FILE } from '../trust-policy-file.ts'
+import { askApi, askJson, poll } from './client.ts'
+import type { Action, Invocation, Options } from './command.ts'
+import { readInput, writeOutput } from './files.ts'
+import { renderStatus, Screen } from './screen.ts'
+import { printable } from './text.ts'
+
+/** What a bundle must prove for `dunes verify` to say yes, whatever else is asked of it. */
+const REQUIRED = ['included', 'onChain', 'anchored', 'appendOnly'] as const
+/** How often `--wait` and `--watch` look, in milliseconds. */
+const LOOK_MS = 1_000
+
+const requireId = (id: string | undefined): Hex => {
+  if (isHex(id, 32)) return id
+  throw new DunesError('ID_INVALID', `${printable(id ?? '')} is not a submission's id`, {
+    hint: 'give 0x and 64 lower-case hex digits',
+  })
+}
+
+export const prove: Action = async (call, [given], options) => {
+  const id = requireId(given)
+  const include = options['minimal'] === true ? '' : '?include=all'
+  const path = `/v1/submissions/${id}/proof${include}`
+  const look = async () => {
+    try {
+      return await askApi(call.config, path)
+    } catch (error) {
+      const early = error instanceof DunesError && [404, 409, 503].includes(Number(error.details['status']))
+      if (options['wait'] === true && early) return null
+      throw error
+    }
+  }
+  const answer = await poll(look, LOOK_MS, call.signal)
+  if (!answer) return 3
+  const file = typeof options['output'] === 'string' ? options['output'] : undefined
+  await writeOutput(call, file, answer.body)
+  if (file)
+    call.note(`Wrote ${file} (${answer.body.length} bytes). Next: \`dunes verify ${file} --rpc URL\`.\n`)
+  return undefined
+}
+
+/** The trust policy: the file that was named, or the one of the deployment recorded in this folder. */
+async function readPolicy(call: Invocation, options: Options): Promise<{ bytes: Uint8Array; from: string }> {
+  if (typeof options['policy'] === 'string')
+    return { bytes: await readInput(call, options['policy']), from: options['policy'] }
+  const file = join(call.config.dataDir, TRUST_POLICY_FILE)
+  if (existsSync(file)) return { bytes: await readInput(call, file), from: file }
+  throw new DunesError(
+    'POLICY_MISSING',
+    'no trust policy: what a verifier trusts is never taken from a bundle',
+    {
+      hint: 'pass --policy FILE, or run this where the deployment was started',
+    },
+  )
+}
+
+/** The block hash that is trusted: given, or asked of an RPC for the height that the bundle speaks of. */
+async function trustedHash(
+  call: Invocation,
+  options: Options,
+  bundle: Uint8Array,
+  chainId: number,
+): Promise<{ hash: Hex; from: string }> {
+  const given = options['blockHash']
+  if (typeof given === 'string') {
+    if (isHex(given, 32)) return { hash: given, from: 'given as --block-hash' }
+    throw new DunesError('BLOCK_HASH_INVALID', '--block-hash is not a hash', {
+      hint: 'give 0x and 64 lower-case hex digits',
+    })
+  }
+  if (typeof options['rpc'] !== 'string') {
+    throw new DunesError('BLOCK_HASH_MISSING', 'no block hash to trust', {
+      hint: 'pass --block-hash HASH, or --rpc URL of a node that you trust',
+    })
+  }
+  const { number } = decodeHeader(headerOf(bundle))
+  const rpc = createRpc({ urls: [options['rpc']], chainId })
+  const block = (await rpc.call('eth_getBlockByNumber', [`0x${number.toString(16)}`, false], {
+    signal: call.signal,
+  })) as {
+    hash?: unknown
+  } | null
+  if (!isHex(block?.hash, 32)) {
+    throw new DunesError('BLOCK_UNKNOWN', `the node at ${rpc.endpoint()} has no block ${number}`, {
+      hint: 'the bundle may be of another chain, or newer than what the node has',
+      exitCode: 1,
+    })
+  }
+  return {
+    hash: block.hash,
+    from: `as ${rpc.endpoint()} says it: this trusts that node for the hash of block ${number}`,
+  }
+}
+
+export const verify: Action = async (call, [file = ''], options) => {
+  const bundle = await readInput(call, file)
+  const { bytes, from } = await readPolicy(call, options)
+  const policy = parseTrustPolicy(bytes)
+  const trusted = await trustedHash(call, options, bundle, evmChainId(policy.chain))
+  const { claims, ...facts } = verifyBundle({ bundle, policy, trustedBlockHash: trusted.hash, mlDsa })
+  const required = new Set<string>([...REQUIRED, ...listOf(options['require'])])
+  for (const name of required) {
+    if (claims.some((claim) => claim.name === name)) continue
+    throw new DunesError('CLAIM_UNKNOWN', `there is no claim ${printable(name)}`, {
+      hint: `claims are ${claims.map((claim) => claim.name).join(', ')}`,
+    })
+  }
+  const failed = claims.filter((claim) => claim.status === 'failed')
+  const missing = claims.filter((claim) => required.has(claim.name) && claim.status !== 'proved')
+  const ok = failed.length === 0 && missing.length === 0
+  call.result(
+    { ok, claims, trusted_block_hash: trusted.hash, trusted_from: trusted.from, policy: from, ...facts },
+    () =>
+      [
+        ...claims.map((claim) => claimLine(claim)),
+        '',
+        `policy      ${from}`,
+        `block hash  ${trusted.hash}`,
+        `            ${trusted.from}`,
+        '',
+        ok ? 'YES: everything that was claimed is proved.' : `NO: ${verdict(failed, missing)}.`,
+        '',
+      ].join('\n'),
+  )
+  return ok ? 0 : 1
+}
+
+const MARK = { proved: 'proved     ', failed: 'FAILED     ', 'not claimed': 'not claimed' } as const
+
+const claimLine = ({ name, status, reason }: ClaimResult): string =>
+  `${MARK[status]}  ${name.padEnd(18)}${printable(reason)}`
+
+const verdict = (failed: readonly ClaimResult[], missing: readonly ClaimResult[]): string => {
+  const names = (claims: readonly ClaimResult[]) => claims.map((claim) => claim.name).join(', ')
+  if (failed.length > 0) return `${names(failed)} failed`
+  return `${names(missing)} not proved`
+}
+
+const listOf = (value: unknown): string[] =>
+  typeof value === 'string'
+    ? value
+        .split(',')
+        .map((part) => part.trim())
+        .filter(Boolean)
+    : []
+
+const SIGN = { ok: 'ok     ', failed: 'FAILED ', pending: 'pending', skipped: 'skipped' } as const
+
+export const explain: Action = async (call, [given]) => {
+  const id = requireId(given)
+  const lineage = await askJson<Lineage>(call.config, `/v1/submissions/${id}/lineage`)
+  call.result(lineage, ({ submission, stages, obstacle, status }) => {
+    const lines = [
+      `${submission.id}  ${submission.state}${submission.verdict ? `, ${submission.verdict}` : ''}`,
+      `sensor ${printable(submission.sensor)} of ${printable(submission.contributor)}`,
+      '',
+      ...stages.map(
+        (stage) => `${SIGN[stage.status]}  ${stage.name.padEnd(10)} ${printable(stage.sentence)}`,
+      ),
+      '',
+    ]
+    if (obstacle) {
+      lines.push(
+        `${obstacle.status === 'failed' ? 'Stopped' : 'Waiting'} at ${obstacle.stage}${obstacle.reason ? ` (${obstacle.reason})` : ''}: ${printable(obstacle.sentence)}`,
+        `Whose side: ${printable(obstacle.fault)}`,
+        `What to do: ${printable(obstacle.todo)}`,
+        '',
+      )
+    } else if (status === 'complete') lines.push('Every stage is done.', '')
+    return lines.join('\n')
+  })
+  return undefined
+}
+
+export const status: Action = async (call, _args, options) => {
+  if (options['watch'] !== true) {
+    call.result(await askJson<Status>(call.config, '/v1/status'), renderStatus)
+    return undefined
+  }
+  const screen = new Screen(call.out, call.interactive)
+  while (!call.signal.aborted) {
+    const now = await askJson<Status>(call.config, '/v1/status')
+    if (call.json) call.out(`${JSON.stringify(now)}\n`)
+    else screen.draw(renderStatus(now))
+    await call.clock.sleep(LOOK_MS, call.signal)
+  }
+  return undefined
+}
+
+/** The header bytes of a bundle, in whatever state the rest is in. */
+const headerOf = (bundle: Uint8Array): Uint8Array => decodeBundle(bundle).evidence.header

@@ -1,0 +1,209 @@
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { SETTINGS, type SettingName } from '../core/config.ts'
+import { type Action, act, failure, type Outcome, type Terminal, withSettings } from './command.ts'
+import { addDataset, addSensor, attest, keygen, register, rotate, submit } from './contribute.ts'
+import { index, migrateDatabase, serve, start } from './daemon.ts'
+import { dev } from './dev.ts'
+import { doctor } from './doctor.ts'
+import { mamlInspect, mamlSign, mamlVerify, muCheck, muMake, muRepair, muShow } from './inspect.ts'
+import { initKeys, listKeys } from './keys.ts'
+import { explain, prove, status, verify } from './prove.ts'
+
+/** Version of the program, from its package.json. */
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version
+
+/** Runs one command line and answers its exit code: 0 ok, 1 verification says no, 2 usage or config, 3 unreachable. */
+export async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
+  const outcome: Outcome = { code: 0 }
+  const program = build(terminal, outcome)
+  try {
+    await program.parseAsync(argv as string[], { from: 'user' })
+    return outcome.code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const { text, code } = failure(error, argv.includes('--json'))
+    terminal.note(text)
+    return code
+  }
+}
+
+function build(terminal: Terminal, outcome: Outcome): Command {
+  const program = new Command('dunes')
+    .description(
+      'Makes sensor data provable: receipts in an anchored, append-only log, and proofs that anyone can check offline.',
+    )
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(dunes help lists the commands)')
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.note })
+  const storage = ['dataDir'] as const
+  const chain = ['rpcUrls', 'chainId', 'registry', 'anchor', 'startBlock', 'confirmations', 'pollMs'] as const
+  const http = ['host', 'port', 'allowedHosts'] as const
+  const indexing = [
+    'anchorEveryLeaves',
+    'anchorEverySeconds',
+    'anchorStuckSeconds',
+    'allowedPrivate',
+    'allowFile',
+    'ipfsGateways',
+  ] as const
+
+  const command = (
+    parent: Command,
+    name: string,
+    text: string,
+    action: Action,
+    settings: readonly SettingName[] = [],
+    devnet = true,
+  ) =>
+    act(
+      withSettings(parent.command(name).description(text).exitOverride(), ...settings),
+      terminal,
+      outcome,
+      action,
+      devnet,
+    )
+  const add = (name: string, text: string, action: Action, settings: readonly SettingName[] = []) =>
+    command(program, name, text, action, [...storage, ...settings])
+  const group = (name: string, text: string) => program.command(name).description(text).exitOverride()
+  const asContributor = (cmd: Command) =>
+    cmd
+      .option(
+        '--account-key <file>',
+        'key file of the account that pays (DUNES_ACCOUNT_KEY, DUNES_ACCOUNT_KEY_FILE)',
+      )
+      .option(
+        '--signing-key <file>',
+        'key file that signs payloads (DUNES_SIGNING_KEY, DUNES_SIGNING_KEY_FILE)',
+      )
+  const asTransaction = (cmd: Command) =>
+    asContributor(cmd).option('--dry-run', 'print the transaction and what it would cost, and send nothing')
+  const toFile = (cmd: Command, text: string) => cmd.option('-o, --output <file>', text)
+  const account = ['rpcUrls', 'chainId', 'registry'] as const
+
+  command(
+    program,
+    'dev',
+    'run a whole devnet: chain, contracts, database, indexer, API and a simulated fleet',
+    dev,
+    [...storage, ...http, 'logLevel'],
+    false,
+  ).option('--fresh', 'remove the old devnet first; keys are kept')
+  add('start', 'index and serve a deployment (production)', start, [
+    ...chain,
+    ...indexing,
+    ...http,
+    'logLevel',
+  ])
+  add('index', 'index and anchor a deployment, without the API', index, [...chain, ...indexing, 'logLevel'])
+  add('serve', 'serve the API over a database that others index', serve, [...chain, ...http, 'logLevel'])
+  add('migrate', 'bring a database up to date', migrateDatabase)
+  add('doctor', 'look at everything that a deployment depends on and say what to do', doctor, [
+    ...chain,
+    'apiUrl',
+  ])
+  add('status', 'show how far everything is', status, ['apiUrl']).option('--watch', 'keep showing it')
+
+  command(program, 'keygen [folder]', "make a contributor's two key files: account and signing key", keygen, [
+    ...storage,
+    'chainId',
+  ])
+  asTransaction(
+    add('register', 'register the signing key on-chain, with its proof of possession', register, account),
+  )
+  asTransaction(add('rotate', 'replace the registered key by another signing key', rotate, account))
+  const sensor = group('sensor', 'sensors of this account')
+  asTransaction(command(sensor, 'add <name>', 'register a sensor', addSensor, [...storage, ...account]))
+    .requiredOption('--dataset <name>', 'dataset that its readings belong to')
+    .option('--h3 <cell>', 'H3 cell index in hex; left out, the place is not told')
+  const dataset = group('dataset', 'datasets and their schemas')
+  asTransaction(
+    command(dataset, 'add <file>', 'register the dataset of a schema file (.maml.md)', addDataset, [
+      ...storage,
+      ...account,
+    ]),
+  ).option('--update', 'append a version to a dataset that is registered')
+  asTransaction(
+    add('submit <file>', 'sign a reading (JSON or .maml.md) and submit it', submit, [...account, 'apiUrl']),
+  )
+    .option('--sensor <name>', 'sensor that measured it')
+    .option('--uri <uri>', "where its owner hosts the payload; left out, it is put on the indexer's store")
+    .option('--wait', 'wait until it is anchored; exit code 1 when it is rejected')
+  asTransaction(
+    add('attest <id>', "attest to another contributor's submission (validators)", attest, account),
+  ).option('--reject', 'attest that it is not valid')
+  const keys = group('keys', 'keys of the indexer, one for each role')
+  command(keys, 'init', 'make the keys that are missing', initKeys, storage)
+  command(keys, 'list', 'list roles, files and public keys', listKeys, storage)
+
+  const maml = group('maml', 'MAML payloads')
+  toFile(
+    asContributor(command(maml, 'sign <file>', 'sign a payload', mamlSign, storage)),
+    'where to write it',
+  ).option('--force', 'replace a signature that is there')
+  asContributor(
+    command(maml, 'verify <file>', 'verify the signature of a payload', mamlVerify, storage),
+  ).option('--key <file>', 'public key, raw or hex; left out, that of our own signing key')
+  command(maml, 'inspect <file>', 'parse a payload and show what it holds', mamlInspect, storage).option(
+    '--schema <file>',
+    'schema file to hold its readings against',
+  )
+  const mu = group('mu', '.mu receipts')
+  toFile(
+    command(
+      mu,
+      'make <id-or-entry> [payload]',
+      'make a whole receipt: from the API by id, or from an entry and its payload',
+      muMake,
+      [...storage, 'apiUrl'],
+    ),
+    'where to write it',
+  )
+  command(
+    mu,
+    'check <payload> <receipt>',
+    'locate every difference between a payload and its receipt',
+    muCheck,
+    storage,
+  )
+  toFile(
+    command(
+      mu,
+      'repair <payload> <receipt>',
+      'restore a damaged payload from the mirror in its receipt',
+      muRepair,
+      storage,
+    ),
+    'where to write it; left out, the damaged file is replaced',
+  ).option('--receipt', "restore the receipt's mirror from the payload instead")
+  command(mu, 'show <receipt>', 'show what a receipt says', muShow, storage).option(
+    '--key <file>',
+    'receipt key to verify its signature by',
+  )
+
+  toFile(
+    add('prove <id>', 'fetch the bundle that proves a submission', prove, ['apiUrl']),
+    'where to write it',
+  )
+    .option('--minimal', 'without payload, key, possession and receipt signature')
+    .option('--wait', 'wait until it is anchored')
+  add('verify <bundle>', 'verify a bundle offline against a trust policy and a block hash', verify)
+    .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
+    .option('--block-hash <hash>', 'hash of the block that the bundle is proved under')
+    .option('--rpc <url>', 'node to ask for that hash; it is trusted for it')
+    .option('--require <claims>', 'further claims that must be proved, separated by commas')
+  add('explain <id>', "walk a submission's way from event to anchor in plain words", explain, ['apiUrl'])
+  program
+    .command('settings')
+    .description('list every setting, its flag and its environment variable')
+    .action(() => {
+      for (const { name, flag, env, description } of SETTINGS) {
+        const secret = env === 'DATABASE_URL' || name === 'apiDatabaseUrl'
+        terminal.out(`${name}\n  ${secret ? env : `${flag} or ${env}`}\n  ${description}\n`)
+      }
+    })
+  return program
+}

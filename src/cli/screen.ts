@@ -1,0 +1,47 @@
+import { stripVTControlCharacters } from 'node:util'
+import type { Status } from '../service/status.ts'
+
+const count = (value: number): string => value.toLocaleString('en-US')
+
+/** The live counts as lines of text: what `npm start` and `dunes status` show. */
+export function renderStatus(status: Status): string {
+  const { verdicts, lag } = status
+  const reasons = Object.entries(verdicts.reasons)
+    .sort(([, a], [, b]) => b - a)
+    .map(([reason, n]) => `    ${String(reason).padEnd(22)}${count(n).padStart(8)}`)
+  const behind = lag ? `${count(lag.blocks)} blocks, ${count(lag.seconds)} s` : 'unknown'
+  return [
+    `  chain     ${status.chain}  head ${status.head ? count(status.head.number) : '-'}  indexed ${status.indexed ? count(status.indexed.number) : '-'}  final ${status.final ? count(status.final.number) : '-'}  lag ${behind}`,
+    `  pending   ${count(status.pending).padStart(8)}`,
+    `  settled   ${count(status.settled).padStart(8)}`,
+    `  accepted  ${count(verdicts.accepted).padStart(8)}`,
+    `  rejected  ${count(verdicts.rejected).padStart(8)}`,
+    ...reasons,
+    `  logged    ${count(status.logged).padStart(8)}`,
+    `  anchored  ${count(status.anchored).padStart(8)}`,
+    status.ready ? '  ready' : `  not ready: ${status.reasons.join('; ')}`,
+    '',
+  ].join('\n')
+}
+
+/** Draws text over the text that it drew before, on a terminal; elsewhere it prints only what `plain` answers. */
+export class Screen {
+  #lines = 0
+  readonly #write: (text: string) => void
+  readonly #interactive: boolean
+
+  constructor(write: (text: string) => void, interactive: boolean) {
+    this.#write = write
+    this.#interactive = interactive
+  }
+
+  draw(text: string): void {
+    if (!this.#interactive) {
+      this.#write(stripVTControlCharacters(text))
+      return
+    }
+    const up = this.#lines > 0 ? `\u001b[${this.#lines}A\u001b[0J` : ''
+    this.#write(`${up}${text}`)
+    this.#lines = text.split('\n').length - 1
+  }
+}

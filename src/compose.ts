@@ -1,0 +1,209 @@
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import { evmAnchorPort } from './anchor/evm.ts'
+import { createApi } from './api/app.ts'
+import { type Listening, listen } from './api/listen.ts'
+import type { ApiEnv } from './api/request.ts'
+import { readDeployment } from './chain/deployment.ts'
+import { refuseDevAccount } from './chain/dev-accounts.ts'
+import { createEvmSource } from './chain/evm.ts'
+import { createRpc, type Rpc } from './chain/rpc.ts'
+import { type Hex, toHex } from './core/bytes.ts'
+import type { Clock } from './core/clock.ts'
+import type { Config } from './core/config.ts'
+import { DunesError } from './core/error.ts'
+import type { Logger } from './core/logger.ts'
+import type { Metrics } from './core/metrics.ts'
+import { mlDsa } from './core/ml-dsa-native.ts'
+import { connect, type Sql } from './graph/connect.ts'
+import { type Deployment, readDeployment as readIndexed } from './graph/cursor.ts'
+import { writeCheckpoint } from './graph/log-store.ts'
+import { readKeys, requireKey } from './keys.ts'
+import { type CheckpointSigner, ed25519Signer, mlDsa44Signer, signCheckpoint } from './log/checkpoint.ts'
+import { formatVkey } from './log/vkey.ts'
+import { createPayloadFetcher } from './payload/fetch.ts'
+import { createPipeline, type Pipeline } from './pipeline.ts'
+import { createServiceContext, type ServiceContext } from './service/context.ts'
+
+/** What every process is given by its command. */
+export interface Common {
+  config: Config
+  env: Readonly<Record<string, string | undefined>>
+  clock: Clock
+  logger: Logger
+  metrics: Metrics
+}
+
+export interface Running {
+  service: ServiceContext
+  /** Null in a process that serves no HTTP. */
+  api: Listening | null
+  /** Null in a process that does not index. */
+  pipeline: Pipeline | null
+  /** Rejects when indexing cannot go on; resolves after `stop`. */
+  finished: Promise<void>
+  /** Finishes requests and the running turns, then closes everything that was opened here. */
+  stop(): Promise<void>
+}
+
+/**
+ * Puts a process together from its settings: the indexer, the API, or both in one. The database must be there and migrated.
+ * Throws what keeps it from starting, with everything closed again.
+ */
+export async function compose(common: Common, parts: { index: boolean; serve: boolean }): Promise<Running> {
+  const { config, env, clock, logger, metrics } = common
+  const closing: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (const undo of closing.splice(0).reverse()) await undo()
+  }
+  try {
+    const sql = await connect(requireDatabase(config), {
+      applicationName: parts.index ? 'dunes index' : 'dunes serve',
+    })
+    closing.push(() => sql.end({ timeout: 5 }))
+    const serviceSql = config.apiDatabaseUrl
+      ? await connect(config.apiDatabaseUrl, { applicationName: 'dunes api' })
+      : sql
+    if (serviceSql !== sql) closing.push(() => serviceSql.end({ timeout: 5 }))
+    const rpc = createRpc({ urls: config.rpcUrls, chainId: config.chainId }, { clock })
+    const deployment = await findDeployment(config, rpc, sql, parts.index)
+    const keys = readKeys(config, env)
+    const signers = readSigners(deployment.origin, keys.checkpointEd25519, keys.checkpointMlDsa44)
+
+    const source = parts.index
+      ? createEvmSource(
+          {
+            registry: deployment.registry,
+            anchor: deployment.anchor,
+            startBlock: deployment.startBlock,
+            finality:
+              config.confirmations === undefined ? 'finalized' : { confirmations: config.confirmations },
+            pollMs: config.pollMs,
+          },
+          {
+            rpc,
+            clock,
+            report: (report) => {
+              if (report.kind === 'retry')
+                logger.warn(
+                  { error: report.error.message, failures: report.failures, wait: report.waitMs },
+                  'chain did not answer',
+                )
+              else if (report.kind === 'recovered')
+                logger.info({ failures: report.failures }, 'chain answered again')
+            },
+          },
+        )
+      : null
+    let pipeline: Pipeline | null = null
+    if (source) {
+      for (const role of ['checkpointEd25519', 'checkpointMlDsa44', 'anchor'] as const)
+        requireKey(keys, role, config)
+      const port = evmAnchorPort({
+        rpcUrl: config.rpcUrls[0] as string,
+        chainId: config.chainId,
+        anchor: deployment.anchor,
+        privateKey: toHex(requireKey(keys, 'anchor', config)),
+        confirmations: config.confirmations ?? null,
+      })
+      refuseDevAccount(port.account, config.chainId)
+      const { allowedPrivate, allowFile, ipfsGateways } = config
+      pipeline = createPipeline({
+        deployment,
+        source,
+        fetcher: createPayloadFetcher({ allowedPrivate, allowFile, ipfsGateways }, { clock, logger }),
+        sql,
+        mlDsa,
+        signers,
+        anchor: {
+          port,
+          settings: {
+            everyLeaves: config.anchorEveryLeaves,
+            everySeconds: config.anchorEverySeconds,
+            stuckSeconds: config.anchorStuckSeconds,
+          },
+        },
+        clock,
+        logger,
+        metrics,
+      })
+    }
+    const indexing = pipeline
+    const receiptKey = keys.receipt && { seed: keys.receipt, publicKey: mlDsa.publicKey(65, keys.receipt) }
+    const service = createServiceContext({
+      sql: serviceSql,
+      logger,
+      metrics,
+      clock,
+      mlDsa,
+      deployment,
+      rpc,
+      receiptKey,
+      receiptKeys: receiptKey ? [{ publicKey: receiptKey.publicKey, fromIndex: 0, toIndex: null }] : [],
+      checkpointVkeys: signers.map((signer) => formatVkey(signer.vkey)),
+      signCheckpoint: signers.length > 0 ? signerOf(deployment, signers, serviceSql, clock) : null,
+      source: () => source?.status() ?? null,
+      readiness: () => indexing?.readiness() ?? [],
+      payloadStored: () => indexing?.payloadStored(),
+    })
+
+    let api: Listening | null = null
+    if (parts.serve) {
+      const app: OpenAPIHono<ApiEnv> = createApi(service, { allowedHosts: config.allowedHosts })
+      api = await listen(app, { host: config.host, port: config.port })
+      closing.push(api.close)
+      logger.info({ url: api.url }, 'API listening')
+    }
+    const stopping = new AbortController()
+    const finished = pipeline ? pipeline.run(stopping.signal) : Promise.resolve()
+    finished.catch(() => {})
+    closing.push(async () => {
+      stopping.abort()
+      await finished.catch(() => {})
+    })
+    return { service, api, pipeline, finished, stop: close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function requireDatabase(config: Config): string {
+  if (config.databaseUrl) return config.databaseUrl
+  throw new DunesError('DATABASE_URL_MISSING', 'no database is set', {
+    hint: 'set DATABASE_URL, or run `dunes dev`, which brings its own',
+  })
+}
+
+/** The deployment as the chain tells it; a process that only serves also takes the database's word while the chain is away. */
+async function findDeployment(config: Config, rpc: Rpc, sql: Sql, indexes: boolean): Promise<Deployment> {
+  const { registry, anchor, startBlock } = config
+  if (registry && anchor) {
+    return readDeployment(rpc, { registry: registry as Hex, anchor: anchor as Hex, startBlock })
+  }
+  const indexed = indexes ? null : await readIndexed(sql)
+  if (indexed) return indexed
+  throw new DunesError('CONTRACTS_MISSING', 'the addresses of the contracts are not set', {
+    hint: 'set registry, anchor and startBlock (flags, DUNES_REGISTRY ..., or dunes.config.json)',
+  })
+}
+
+function readSigners(
+  origin: string,
+  ed25519: Uint8Array | null,
+  mlDsa44: Uint8Array | null,
+): CheckpointSigner[] {
+  return [
+    ...(ed25519 ? [ed25519Signer(origin, ed25519)] : []),
+    ...(mlDsa44 ? [mlDsa44Signer(origin, mlDsa44, mlDsa)] : []),
+  ]
+}
+
+/** Signs the checkpoint of an anchored size that has none, such as after a key rotation. */
+const signerOf =
+  (deployment: Deployment, signers: readonly CheckpointSigner[], sql: Sql, clock: Clock) =>
+  async (size: number, root: Uint8Array): Promise<string> => {
+    const timestamp = Math.floor(clock.now() / 1000)
+    const note = signCheckpoint({ origin: deployment.origin, size, root, timestamp }, signers)
+    await writeCheckpoint(sql, size, root, note)
+    return note
+  }
