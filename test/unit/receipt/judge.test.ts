@@ -94,6 +94,10 @@ describe('each reason', () => {
     ['no bytes', { bytes: null }],
     ['truncated bytes', { bytes: SIGNED.subarray(1), payload: judgeFacts().payload }],
     ['longer bytes', { bytes: concat(SIGNED, utf8('\n')), payload: judgeFacts().payload }],
+    [
+      'another length, with the right hash',
+      { payload: { ...judgeFacts().payload, bytes: SIGNED.length + 1 } },
+    ],
     ['another hash', { payload: { sha256: named('other'), bytes: SIGNED.length } }],
   ])('PAYLOAD_UNAVAILABLE: %s', (_, change) => {
     expect(judged(change)).toMatchObject({ reason: 'PAYLOAD_UNAVAILABLE', observed: true, read: null })

@@ -69,6 +69,12 @@ describe('whole receipts', () => {
     ['a trailing byte', concat(MU, bytes('\n')), 'signature'],
     ['no final LF', MU.subarray(0, -1), 'signature'],
     ['upper-case digits', bytes(text.replace(/ab\n$/, 'AB\n')), 'signature'],
+    [
+      'another signature heading',
+      bytes(text.replace(/## Signature(?=\n.*\n$)/, '## signature')),
+      'signature',
+    ],
+    ['another name of the algorithm', bytes(text.replace(/CRYSTALS(?=.*\n$)/, 'crystals')), 'signature'],
     ['a short signature', bytes(text.replace(/ab\n$/, '\n')), 'signature'],
     ['a signature twice', concat(MU, MU.subarray(BARE.length)), 'signature'],
     [
