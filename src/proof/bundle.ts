@@ -1,0 +1,197 @@
+import { decodeUtf8, equalBytes, type Hex, toBase64, toHex } from '../core/bytes.ts'
+import { DunesError } from '../core/error.ts'
+import { type Json, jcsBytes, parseJson } from '../core/json.ts'
+import { BundleError } from './error.ts'
+import { fieldReader } from './fields.ts'
+
+/** The longest bundle. A payload has at most 1 MiB, a third more in base64; everything else is small beside it. */
+export const BUNDLE_MAX_BYTES = 2 * 1024 * 1024
+/** Arrays and objects open at once in the deepest place: a trie node of a slot. */
+const MAX_DEPTH = 8
+
+/** Proof of one storage slot, in the shape of EIP-1186. There is no value: it comes out of the trie. */
+export interface SlotEvidence {
+  /** The storage key, 32 bytes. */
+  slot: Hex
+  /** RLP of each node on the path, from the storage root down. */
+  proof: Uint8Array[]
+}
+
+export interface AccountEvidence {
+  /** 20 bytes. */
+  address: Hex
+  /** RLP of each node on the path, from the state root down. */
+  accountProof: Uint8Array[]
+  slots: SlotEvidence[]
+}
+
+/** What one file holds in support of a set of claims (`dunes-proof/v1`, docs/proofs.md). Reading it verifies nothing. */
+export interface Bundle {
+  /** The log entry: the leaf's input. */
+  entry: Uint8Array
+  /** The MAML payload. */
+  payload?: Uint8Array
+  /** The contributor's ML-DSA-65 public key. */
+  publicKey?: Uint8Array
+  /** Proof that the contributor's account held the key when it was registered as its `keyIndex`th. */
+  possession?: { keyIndex: number; signature: Uint8Array }
+  /** The indexer's ML-DSA-65 signature over the entry. */
+  receiptSig?: Uint8Array
+  /** The payload's URI. Where the chain holds bytes that are not UTF-8, a bundle has none. */
+  uri?: string
+  /** C2SP tlog-proof: index, inclusion proof, checkpoint. */
+  tlogProof: string
+  /** RFC 6962 consistency proof between the checkpoint and the anchored head, from the smaller size; 32 bytes each. */
+  consistency?: Uint8Array[]
+  evidence: {
+    /** RLP of the header of the block that all slots are proved under. */
+    header: Uint8Array
+    accounts: AccountEvidence[]
+  }
+}
+
+const REQUIRED = ['entry', 'tlogProof', 'evidence'] as const
+const OPTIONAL = ['payload', 'publicKey', 'possession', 'receiptSig', 'uri', 'consistency'] as const
+/** Fields of the format whose claims this verifier does not check. To pass over them would be to wave them through. */
+const UNSUPPORTED: readonly string[] = ['anchoredEvent', 'completeness', 'epoch', 'rows']
+
+/** The names of the fields that a bundle may leave out. */
+export type OptionalField = (typeof OPTIONAL)[number]
+export const OPTIONAL_FIELDS: readonly OptionalField[] = OPTIONAL
+
+/** The bundle's one encoding: its canonical JSON (RFC 8785), without a final LF. */
+export function encodeBundle(bundle: Bundle): Uint8Array {
+  const { payload, publicKey, possession, receiptSig, uri, consistency, evidence } = bundle
+  return jcsBytes({
+    entry: toBase64(bundle.entry),
+    tlogProof: bundle.tlogProof,
+    ...(payload && { payload: toBase64(payload) }),
+    ...(publicKey && { publicKey: toBase64(publicKey) }),
+    ...(possession && {
+      possession: { keyIndex: possession.keyIndex, signature: toBase64(possession.signature) },
+    }),
+    ...(receiptSig && { receiptSig: toBase64(receiptSig) }),
+    ...(uri !== undefined && { uri }),
+    ...(consistency && { consistency: consistency.map(toHex) }),
+    evidence: {
+      header: toHex(evidence.header),
+      accounts: evidence.accounts.map(({ address, accountProof, slots }) => ({
+        address,
+        accountProof: accountProof.map(toHex),
+        slots: slots.map(({ slot, proof }) => ({ slot, proof: proof.map(toHex) })),
+      })),
+    },
+  })
+}
+
+/**
+ * Reads a bundle: at most {@link BUNDLE_MAX_BYTES}, strict JSON, exactly its own canonical encoding with or without one
+ * final LF, known fields alone. Throws only {@link BundleError}.
+ */
+export function decodeBundle(bytes: Uint8Array): Bundle {
+  if (bytes.length > BUNDLE_MAX_BYTES) {
+    throw new BundleError('BUNDLE_TOO_LARGE', `a bundle has at most ${BUNDLE_MAX_BYTES} bytes`)
+  }
+  const value = readJson(bytes)
+  const body = bytes.at(-1) === 0x0a ? bytes.subarray(0, -1) : bytes
+  if (!equalBytes(jcsBytes(value), body)) {
+    throw new BundleError('BUNDLE_NOT_CANONICAL', 'the bundle is not in canonical JSON (RFC 8785)', {
+      hint: 'verify the file as it was made; editors and formatters change bundles',
+    })
+  }
+  return readBundle(value)
+}
+
+function readJson(bytes: Uint8Array): Json {
+  let text: string
+  try {
+    text = decodeUtf8(bytes)
+  } catch {
+    throw new BundleError('BUNDLE_MALFORMED', 'the bundle is not UTF-8')
+  }
+  try {
+    return parseJson(text, { maxDepth: MAX_DEPTH })
+  } catch (error) {
+    if (!(error instanceof DunesError)) throw error
+    throw new BundleError('BUNDLE_MALFORMED', `the bundle is not strict JSON: ${error.message}`, {
+      details: error.details,
+    })
+  }
+}
+
+function readBundle(value: Json): Bundle {
+  const f = fieldReader((path, message) => {
+    throw new BundleError('BUNDLE_MALFORMED', `${path || 'the bundle'} ${message}`, { details: { path } })
+  })
+  const root = f.object(value, '')
+  for (const key of Object.keys(root)) {
+    if (UNSUPPORTED.includes(key)) {
+      throw new BundleError('BUNDLE_FIELD_UNSUPPORTED', `this verifier does not know how to check ${key}`, {
+        hint: 'use a verifier that does',
+        details: { field: key },
+      })
+    }
+    if (!([...REQUIRED, ...OPTIONAL] as string[]).includes(key)) {
+      throw new BundleError(
+        'BUNDLE_FIELD_UNKNOWN',
+        'the bundle has a field that this verifier does not know',
+        {
+          details: { field: key.slice(0, 64) },
+        },
+      )
+    }
+  }
+  f.only(root, '', REQUIRED, OPTIONAL)
+  const evidence = f.object(root['evidence'], 'evidence')
+  f.only(evidence, 'evidence', ['header', 'accounts'])
+  const bundle: Bundle = {
+    entry: f.base64(root['entry'], 'entry'),
+    tlogProof: f.text(root['tlogProof'], 'tlogProof'),
+    evidence: {
+      header: f.hexBytes(evidence['header'], 'evidence.header'),
+      accounts: f
+        .array(evidence['accounts'], 'evidence.accounts')
+        .map((account, i) => readAccount(account, `evidence.accounts[${i}]`)),
+    },
+  }
+  if (Object.hasOwn(root, 'payload')) bundle.payload = f.base64(root['payload'], 'payload')
+  if (Object.hasOwn(root, 'publicKey')) bundle.publicKey = f.base64(root['publicKey'], 'publicKey')
+  if (Object.hasOwn(root, 'receiptSig')) bundle.receiptSig = f.base64(root['receiptSig'], 'receiptSig')
+  if (Object.hasOwn(root, 'uri')) bundle.uri = f.text(root['uri'], 'uri')
+  if (Object.hasOwn(root, 'consistency')) {
+    bundle.consistency = f
+      .array(root['consistency'], 'consistency')
+      .map((hash, i) => f.hexBytes(hash, `consistency[${i}]`, 32))
+  }
+  if (Object.hasOwn(root, 'possession')) {
+    const possession = f.object(root['possession'], 'possession')
+    f.only(possession, 'possession', ['keyIndex', 'signature'])
+    bundle.possession = {
+      keyIndex: f.count(possession['keyIndex'], 'possession.keyIndex'),
+      signature: f.base64(possession['signature'], 'possession.signature'),
+    }
+  }
+  return bundle
+
+  function readAccount(json: Json, path: string): AccountEvidence {
+    const account = f.object(json, path)
+    f.only(account, path, ['address', 'accountProof', 'slots'])
+    return {
+      address: f.hex(account['address'], `${path}.address`, 20),
+      accountProof: readNodes(account['accountProof'], `${path}.accountProof`),
+      slots: f.array(account['slots'], `${path}.slots`).map((slotJson, i) => {
+        const slotPath = `${path}.slots[${i}]`
+        const slot = f.object(slotJson, slotPath)
+        f.only(slot, slotPath, ['slot', 'proof'])
+        return {
+          slot: f.hex(slot['slot'], `${slotPath}.slot`, 32),
+          proof: readNodes(slot['proof'], `${slotPath}.proof`),
+        }
+      }),
+    }
+  }
+
+  function readNodes(json: Json | undefined, path: string): Uint8Array[] {
+    return f.array(json, path).map((node, i) => f.hexBytes(node, `${path}[${i}]`))
+  }
+}

@@ -1,0 +1,37 @@
+import { formatSeconds } from '../../maml/time.ts'
+import { ClaimError } from '../error.ts'
+import { type Claim, notClaimed, proved } from './claim.ts'
+import { joinCheckpointToHead } from './join.ts'
+
+/** The entry is among the leaves whose root the chain holds, so it existed no later than the trusted block. */
+export const anchored: Claim = {
+  name: 'anchored',
+  shows:
+    'The receipt is under the root that the chain holds, so it was made no later than the trusted block.',
+  prerequisites: ['included'],
+  check(context) {
+    const { index } = context.entry().entry
+    const checkpoint = context.checkpoint()
+    const head = context.head()
+    if (index >= head.size) {
+      throw new ClaimError(
+        `index ${index} is not below the anchored size ${head.size}: it is not anchored yet`,
+      )
+    }
+    // A checkpoint beyond the head speaks for leaves that the chain knows nothing of. Whoever has the log can make the
+    // proof at the head's own size, so nothing honest is lost by asking for one that ends at or below the head.
+    if (checkpoint.size > head.size) {
+      return notClaimed(
+        `the checkpoint of size ${checkpoint.size} is newer than the anchored size ${head.size}; ` +
+          'only one at or below it leads to the anchor',
+      )
+    }
+    const gap = joinCheckpointToHead(context)
+    if (gap !== null) return notClaimed(gap)
+    const { number, timestamp } = context.block()
+    const at = formatSeconds(timestamp)
+    return proved(
+      `index ${index} is below the anchored size ${head.size}: no later than block ${number}, ${at}`,
+    )
+  },
+}
