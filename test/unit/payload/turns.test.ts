@@ -72,7 +72,7 @@ describe('places', () => {
   })
 
   test('when all places are taken hosts take turns, however many one of them asks for', async () => {
-    const { time, admitted, held, ask } = setup({ total: 1, perHost: 1 })
+    const { time, admitted, held, ask } = setup({ total: 1, perHost: 5 })
     void ask('x', 'x1')
     for (let i = 1; i <= 50; i++) void ask('a', `a${i}`)
     void ask('b', 'b1')
