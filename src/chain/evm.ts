@@ -175,6 +175,8 @@ class EvmSource implements ChainSource {
     // These have left the endpoint already; answers that contradict each other are found only here.
     const left = error.code === 'RPC_UNREACHABLE' || (error.code === 'RPC_REFUSED' && error.retryable)
     if (!left) this.#rpc.leave()
+    // What was wrong may have been this.
+    this.#finalAt = null
     const waitMs = this.#health.failed(error)
     this.#report({ kind: 'retry', error, failures: this.#health.failures, waitMs })
     await this.#clock.sleep(waitMs, signal)

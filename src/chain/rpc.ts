@@ -138,7 +138,6 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): Rpc {
     } catch (cause) {
       if (signal?.aborted) throw signal.reason
       const error = rpcFailure(cause, { method, endpoint: endpoint.host, url: endpoint.url })
-      if (error.code === 'RPC_UNREACHABLE') endpoint.checked = false
       deps.report?.({ method, endpoint: endpoint.host, calls, ms: clock.now() - start, error })
       throw error
     }

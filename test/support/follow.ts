@@ -116,8 +116,8 @@ export interface Follower {
   stop(): Promise<void>
 }
 
-export function followLive(source: ChainSource, from: Cursor | null = null): Follower {
-  const replay = new Replay()
+export function followLive(source: ChainSource, replay = new Replay()): Follower {
+  const from = replay.tip ? replay.cursor() : null
   const end = new AbortController()
   let failure: { error: unknown } | undefined
   const following = (async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { EvmSourceSettings } from '../../../src/chain/evm.ts'
 import type { Hex } from '../../../src/core/bytes.ts'
-import { systemClock } from '../../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import { atHead, follow, followLive, Replay, sourceOf, truth } from '../../support/follow.ts'
 import { startTraffic, type TrafficChain } from '../../support/traffic.ts'
 
@@ -179,13 +179,22 @@ describe('at the head', () => {
   })
 
   it('looks at once when woken', async () => {
-    const { source } = sourceOf(chain, { pollMs: 3_600_000 })
+    let sleeping: AbortSignal | undefined
+    const clock: Clock = {
+      now: systemClock.now,
+      sleep: (ms, signal) => {
+        sleeping = signal
+        return systemClock.sleep(ms, signal)
+      },
+    }
+    const { source } = sourceOf(chain, { pollMs: 3_600_000 }, {}, clock)
     const live = followLive(source)
     await live.until(() => source.status().lastSuccess !== null)
     await chain.submitBlock(1)
     source.wake()
     await live.caughtUp(chain)
     expect(live.replay.events()).toEqual(await truth(chain))
+    await live.until(() => sleeping?.aborted === false)
     // It waits for an hour now, and stops at once all the same.
     await live.stop()
     expect(source.status().phase).toBe('stopped')
@@ -326,5 +335,21 @@ describe('reorganisations', () => {
     expect(replay.of('rollback').map(({ to }) => to.number)).toEqual([startBlock])
     expect(replay.events()).toHaveLength(6)
     expect(replay.events()).toEqual((await truth(chain)).slice(-6))
+  })
+
+  it('of the start itself begins anew above the block that took its place', async () => {
+    const snapshot = await chain.snapshot()
+    await chain.submitBlock(1)
+    const startBlock = (await chain.height()) + 1
+    await chain.submitBlock(2)
+    const live = followLive(sourceOf(chain, { startBlock, finality }).source)
+    await live.caughtUp(chain)
+    expect(live.replay.events()).toHaveLength(2)
+    await chain.revertTo(snapshot)
+    for (const events of [3, 4, 5]) await chain.submitBlock(events)
+    await live.caughtUp(chain)
+    await live.stop()
+    expect(live.replay.of('rollback').map(({ to }) => to.number)).toEqual([startBlock - 1])
+    expect(live.replay.events()).toEqual((await truth(chain)).slice(-9))
   })
 })

@@ -65,6 +65,14 @@ describe('a range that an endpoint does not like is split', () => {
     expect(kinds(reports)).not.toContain('retry')
   })
 
+  it('and its rest comes before what is read ahead', async () => {
+    proxy.fault = (request) => (rangeOf(request) > 4 ? { status: 413 } : undefined)
+    const ranges = { firstBlocks: 20, mostBlocks: 20, wantedLogs: 1_000 }
+    const { reports } = await toHead({ ranges, readAhead: 3 })
+    expect(kinds(reports)).toContain('split')
+    expect(kinds(reports)).not.toContain('retry')
+  })
+
   it('no answer in time', async () => {
     proxy.fault = (request) => (rangeOf(request) > 30 ? { hang: true } : undefined)
     const { reports } = await toHead({}, { timeoutMs: 300 })
@@ -72,7 +80,7 @@ describe('a range that an endpoint does not like is split', () => {
   })
 
   it('and one block whose logs are over 10 MiB is still read', async () => {
-    const heavy = (await chain.height()) - 20
+    const heavy = (await chain.height()) - 60
     proxy.fault = (request) => {
       const [filter] = request.params as [{ fromBlock?: Hex; toBlock?: Hex }]
       const covers =
@@ -136,6 +144,12 @@ describe('failures are retried for ever, and told', () => {
     proxy.fault = (request) => (request.method === 'eth_chainId' ? undefined : { status: 502 })
     const { reports } = await toHead({}, { urls: [proxy.url, chain.anvil.url] })
     expect(codes(reports)).toEqual(['RPC_UNREACHABLE'])
+  })
+
+  it('also where the first one answers, but with nonsense', async () => {
+    proxy.fault = ({ method }) => (method === 'eth_getBlockByNumber' ? { result: {} } : undefined)
+    const { reports } = await toHead({}, { urls: [proxy.url, chain.anvil.url] })
+    expect(codes(reports)).toEqual(['RPC_INCONSISTENT'])
   })
 })
 
@@ -252,6 +266,31 @@ describe('answers that cannot be true are not believed', () => {
     expect(codes(reports)).toEqual(['RPC_INCONSISTENT', 'RPC_INCONSISTENT'])
   })
 
+  it('a final block that is not on the branch that was followed', async () => {
+    const first = followLive(sourceOf(chain).source)
+    await first.caughtUp(chain)
+    await first.until(() => first.replay.final !== null)
+    await first.stop()
+    const before = first.replay.final?.number ?? 0
+    let lies = 0
+    // The block that is final next, under another hash.
+    proxy.fault = (request, answer) =>
+      request.params[0] === 'finalized' &&
+      Number((answer.result as { number: Hex }).number) > before &&
+      lies++ < 2
+        ? { result: { ...(answer.result as object), hash: other } }
+        : undefined
+    const { source, reports } = sourceOf(chain, { checkHashes: false }, { urls: [proxy.url] })
+    const next = followLive(source, first.replay)
+    await chain.submitBlock(1)
+    await next.caughtUp(chain)
+    await next.until(() => (next.replay.final?.number ?? 0) > before)
+    await next.stop()
+    expect(codes(reports)).toEqual(['RPC_INCONSISTENT', 'RPC_INCONSISTENT'])
+    expect(next.replay.of('rollback')).toEqual([])
+    expect(next.replay.events()).toEqual(await truth(chain))
+  })
+
   it('an endpoint that lags behind what was final', async () => {
     const { replay } = await toHead()
     const behind = await chain.rpc('eth_getBlockByNumber', ['0x3', false])
@@ -262,7 +301,7 @@ describe('answers that cannot be true are not believed', () => {
       return { result: Number(request.params[0]) > 3 ? null : behind }
     }
     const { source, reports } = sourceOf(chain, { shorterMs: 0 }, { urls: [proxy.url] })
-    const live = followLive(source, replay.cursor())
+    const live = followLive(source, replay)
     await live.until(() => source.status().failures >= 2)
     lagging = false
     await live.until(() => source.status().failures === 0)
