@@ -120,8 +120,8 @@ library MerkleLog {
             mstore(newerRight, start)
             let done := 1
             let end := add(siblings.offset, shl(5, siblings.length))
-            for { let at_ := siblings.offset } lt(at_, end) { at_ := add(at_, 32) } {
-                let sibling := calldataload(at_)
+            for { let cursor := siblings.offset } lt(cursor, end) { cursor := add(cursor, 32) } {
+                let sibling := calldataload(cursor)
                 switch and(lefts, 1)
                 case 1 {
                     mstore(add(olderMessage, 1), sibling)
