@@ -39,7 +39,7 @@ export interface ConnectOptions {
 
 /**
  * A postgres.js client. `bytea` is a Buffer (so a Uint8Array) both ways, `numeric` a string, `timestamptz` a Date,
- * and a bigint or a safe integer may be given for `bigint` parameters.
+ * and a bigint or a safe integer may be given for `bigint` parameters. Arrays are given as `sql.array([...])`.
  */
 export type Sql = postgres.Sql<{ bigint: bigint }>
 
@@ -164,7 +164,7 @@ async function openSocket(hosts: readonly DatabaseHost[]): Promise<Duplex> {
   let refused: unknown
   for (const host of hosts) {
     try {
-      return await dial(host)
+      return await dial(host, hosts)
     } catch (error) {
       refused = error
     }
@@ -173,34 +173,29 @@ async function openSocket(hosts: readonly DatabaseHost[]): Promise<Duplex> {
   return new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done(error) })
 }
 
-function dial(target: DatabaseHost): Promise<Socket> {
+function dial(target: DatabaseHost, hosts: readonly DatabaseHost[]): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = new Socket()
     const timer = setTimeout(
       () => socket.destroy(new Error(`no answer within ${CONNECT_SECONDS} s`)),
       CONNECT_SECONDS * 1000,
     )
-    const settle = (then: () => void) => () => {
+    const refused = (error: Error) => {
       clearTimeout(timer)
-      socket.removeAllListeners()
-      then()
+      reject(error)
     }
-    let failure: Error = new Error('the connection was closed')
-    socket.on('error', (error) => {
-      failure = error
+    socket.once('error', refused)
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      socket.removeListener('error', refused)
+      socket.setNoDelay(true)
+      // A proxy whose server is down accepts and hangs up. The driver would try again for ever, without a pause.
+      socket.once('end', () => {
+        if (socket.bytesRead === 0) socket.destroy(unreachable(new Error('it hung up without a word'), hosts))
+      })
+      // The driver takes the server's name for TLS from here.
+      resolve(Object.assign(socket, { host: target.host, port: target.port }))
     })
-    socket.once(
-      'close',
-      settle(() => reject(failure)),
-    )
-    socket.once(
-      'connect',
-      settle(() => {
-        socket.setNoDelay(true)
-        // The driver takes the server's name for TLS from here.
-        resolve(Object.assign(socket, { host: target.host, port: target.port }))
-      }),
-    )
     if (target.path) socket.connect(target.path)
     else socket.connect(target.port, target.host)
   })
