@@ -110,7 +110,10 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       pipeline = createPipeline({
         deployment,
         source,
-        fetcher: createPayloadFetcher({ allowedPrivate, allowFile, ipfsGateways, perHost: 16, total: 128 }, { clock, logger }),
+        fetcher: createPayloadFetcher(
+          { allowedPrivate, allowFile, ipfsGateways, perHost: 16, total: 512 },
+          { clock, logger },
+        ),
         sql,
         mlDsa,
         signers,

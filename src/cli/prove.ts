@@ -6,9 +6,16 @@ import { type Hex, isHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
 import { decodeBundle } from '../proof/bundle.ts'
+import { CLAIM_NAMES, explainClaim } from '../proof/explain.ts'
 import { decodeHeader } from '../proof/header.ts'
 import { parseTrustPolicy } from '../proof/trust-policy.ts'
-import { type ClaimResult, verifyBundle } from '../proof/verify.ts'
+import {
+  type ClaimName,
+  type ClaimResult,
+  DEFAULT_REQUIRED,
+  objections,
+  verifyBundle,
+} from '../proof/verify.ts'
 import type { Lineage } from '../service/explain.ts'
 import type { Status } from '../service/status.ts'
 import { TRUST_POLICY_FILE } from '../trust-policy-file.ts'
@@ -18,8 +25,6 @@ import { readInput, writeOutput } from './files.ts'
 import { renderStatus, Screen } from './screen.ts'
 import { printable } from './text.ts'
 
-/** What a bundle must prove for `dunes verify` to say yes, whatever else is asked of it. */
-const REQUIRED = ['included', 'onChain', 'anchored', 'appendOnly'] as const
 /** How often `--wait` and `--watch` look, in milliseconds. */
 const LOOK_MS = 1_000
 
@@ -110,19 +115,12 @@ export const verify: Action = async (call, [file = ''], options) => {
   const { bytes, from } = await readPolicy(call, options)
   const policy = parseTrustPolicy(bytes)
   const trusted = await trustedHash(call, options, bundle, evmChainId(policy.chain))
-  const { claims, ...facts } = verifyBundle({ bundle, policy, trustedBlockHash: trusted.hash, mlDsa })
-  const required = new Set<string>([...REQUIRED, ...listOf(options['require'])])
-  for (const name of required) {
-    if (claims.some((claim) => claim.name === name)) continue
-    throw new DunesError('CLAIM_UNKNOWN', `there is no claim ${printable(name)}`, {
-      hint: `claims are ${claims.map((claim) => claim.name).join(', ')}`,
-    })
-  }
-  const failed = claims.filter((claim) => claim.status === 'failed')
-  const missing = claims.filter((claim) => required.has(claim.name) && claim.status !== 'proved')
-  const ok = failed.length === 0 && missing.length === 0
+  const required = [...DEFAULT_REQUIRED, ...listOf(options['require']).map(requireClaim)]
+  const { claims, facts } = verifyBundle({ bundle, policy, trustedBlockHash: trusted.hash, mlDsa })
+  const against = objections(claims, required)
+  const ok = against.length === 0
   call.result(
-    { ok, claims, trusted_block_hash: trusted.hash, trusted_from: trusted.from, policy: from, ...facts },
+    { ok, claims, trusted_block_hash: trusted.hash, trusted_from: trusted.from, policy: from, facts },
     () =>
       [
         ...claims.map((claim) => claimLine(claim)),
@@ -131,7 +129,9 @@ export const verify: Action = async (call, [file = ''], options) => {
         `block hash  ${trusted.hash}`,
         `            ${trusted.from}`,
         '',
-        ok ? 'YES: everything that was claimed is proved.' : `NO: ${verdict(failed, missing)}.`,
+        ok
+          ? 'YES: nothing failed, and everything that must be proved is.'
+          : `NO: ${against.map(({ name, status }) => `${name} ${status}`).join(', ')}.`,
         '',
       ].join('\n'),
   )
@@ -140,13 +140,15 @@ export const verify: Action = async (call, [file = ''], options) => {
 
 const MARK = { proved: 'proved     ', failed: 'FAILED     ', 'not claimed': 'not claimed' } as const
 
-const claimLine = ({ name, status, reason }: ClaimResult): string =>
-  `${MARK[status]}  ${name.padEnd(18)}${printable(reason)}`
+const claimLine = (claim: ClaimResult): string =>
+  `${MARK[claim.status]}  ${claim.name.padEnd(18)}${printable(explainClaim(claim))}`
 
-const verdict = (failed: readonly ClaimResult[], missing: readonly ClaimResult[]): string => {
-  const names = (claims: readonly ClaimResult[]) => claims.map((claim) => claim.name).join(', ')
-  if (failed.length > 0) return `${names(failed)} failed`
-  return `${names(missing)} not proved`
+function requireClaim(name: string): ClaimName {
+  const known = CLAIM_NAMES.find((claim) => claim === name)
+  if (known) return known
+  throw new DunesError('CLAIM_UNKNOWN', `there is no claim ${printable(name)}`, {
+    hint: `claims are ${CLAIM_NAMES.join(', ')}`,
+  })
 }
 
 const listOf = (value: unknown): string[] =>

@@ -54,11 +54,12 @@ export interface JudgeDeps {
 interface Search {
   due: Unjudged
   attempts: number
-  /** Local milliseconds when the running attempt began; null between attempts. */
-  startedAt: number | null
+  /** Local milliseconds when the first attempt was asked for; null before it. */
+  soughtSince: number | null
+  running: boolean
   /** Local milliseconds before which no further attempt begins. */
   nextAt: number
-  /** The last failure. */
+  /** The last failure that says something of the host; one that only made room for others does not. */
   failure: { what: What; detail: string; retryable: boolean } | null
   /** The bytes, once obtained. */
   bytes: Uint8Array | null
@@ -122,9 +123,7 @@ export class JudgeStage {
       judged.wake()
       return
     }
-    const next = Math.min(
-      ...[...this.#searches.values()].map((s) => (s.startedAt === null ? s.nextAt : Infinity)),
-    )
+    const next = Math.min(...[...this.#searches.values()].map((s) => (s.running ? Infinity : s.nextAt)))
     const pause = Math.min(POLL_MS, Math.max(5, next - clock.now()))
     await this.#wake.wait(pause, signal)
   }
@@ -149,7 +148,8 @@ export class JudgeStage {
     const search: Search = {
       due,
       attempts: 0,
-      startedAt: null,
+      soughtSince: null,
+      running: false,
       nextAt: 0,
       failure: null,
       bytes: null,
@@ -171,10 +171,10 @@ export class JudgeStage {
     if (due.outcome !== 'validated' || isRefused(due.uri) || bytes) return true
     if (due.settledBlock > position.final.number) return false
     if (position.final.time < due.settledTime + policy.graceSeconds) return false
-    // Whoever starts late still asks once, for at least as long as the grace.
+    // Whoever starts late still asks, and waits for an answer for as long as the grace.
     return (
       failure !== null ||
-      (startedAt !== null && this.#deps.clock.now() - startedAt >= policy.graceSeconds * 1000)
+      (soughtSince !== null && this.#deps.clock.now() - soughtSince >= policy.graceSeconds * 1000)
     )
   }
 
@@ -184,9 +184,10 @@ export class JudgeStage {
     const now = clock.now()
     for (const search of this.#searches.values()) {
       const { due } = search
-      if (search.bytes || search.startedAt !== null || search.nextAt > now) continue
+      if (search.bytes || search.running || search.nextAt > now) continue
       if (due.outcome !== 'validated' || isRefused(due.uri)) continue
-      search.startedAt = now
+      search.soughtSince ??= now
+      search.running = true
       search.attempts++
       fetcher
         .fetch({
@@ -210,12 +211,12 @@ export class JudgeStage {
   }
 
   #settle(search: Search, outcome: FetchOutcome): void {
-    search.startedAt = null
+    search.running = false
     if (outcome.kind === 'bytes') {
       search.bytes = outcome.bytes
       search.failure = null
     } else {
-      search.failure = outcome
+      if (outcome.what !== 'busy' && outcome.what !== 'aborted') search.failure = outcome
       const pause = outcome.retryable ? backoffMs(search.attempts - 1, search.due.id) : 60_000
       search.nextAt = this.#deps.clock.now() + pause
     }

@@ -185,6 +185,8 @@ export interface Indexer {
 
 export interface IndexerOptions {
   anchor?: AnchorSettings | null
+  /** Blocks until one is final; the chain's own tag unless told. */
+  confirmations?: number
   /** Most blocks of one historical range. */
   rangeBlocks?: number
 }
@@ -200,6 +202,8 @@ export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {
       registry: world.deployment.registry,
       anchor: world.deployment.anchor,
       startBlock: world.deployment.startBlock,
+      finality: options.confirmations === undefined ? 'finalized' : { confirmations: options.confirmations },
+      shorterMs: 100,
       pollMs: 20,
       ranges: { firstBlocks: blocks, mostBlocks: blocks, wantedLogs: 3_000 },
     },
