@@ -9,6 +9,7 @@ import { allowedMethods } from './methods.ts'
 import { operationRoutes } from './operations.ts'
 import { payloadRoutes } from './payloads.ts'
 import { ApiError, problemResponse } from './problem.ts'
+import { proofRoutes } from './proof.ts'
 import { type ApiEnv, observe } from './request.ts'
 import { submissionRoutes } from './submissions.ts'
 
@@ -38,6 +39,7 @@ export function createApi(ctx: ServiceContext, { allowedHosts = [] }: ApiSetting
   app.onError((error, c) => problemResponse(error, c, ctx.logger))
   app.use(checkHost(allowedHosts))
   submissionRoutes(app, ctx)
+  proofRoutes(app, ctx)
   contributorRoutes(app, ctx)
   catalogRoutes(app, ctx)
   payloadRoutes(app, ctx)

@@ -66,6 +66,9 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
   RPC_UNREACHABLE: [503, 'Chain unavailable'],
   RPC_REFUSED: [503, 'Chain unavailable'],
   RPC_INCONSISTENT: [503, 'Chain unavailable'],
+  RPC_RANGE: [503, 'Chain unavailable'],
+  HEADER_MISMATCH: [503, 'Chain unavailable'],
+  CHAIN_MISMATCH: [503, 'Chain unavailable'],
   DATABASE_UNREACHABLE: [503, 'Database unavailable'],
   DATABASE_BUSY: [503, 'Database busy'],
 }

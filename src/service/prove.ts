@@ -1,0 +1,276 @@
+import type { Row } from 'postgres'
+import { type AccountProof, getHeader, getProof } from '../chain/blocks.ts'
+import { blockHeaderRlp } from '../chain/header.ts'
+import { anchorSlots, registrySlots } from '../chain/slots.ts'
+import { ChainError } from '../chain/source.ts'
+import { decodeUtf8, equalBytes, fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
+import { DunesError } from '../core/error.ts'
+import { tileReader } from '../graph/log-store.ts'
+import { consistencyProof, inclusionProof } from '../log/proof.ts'
+import { formatTlogProof } from '../log/tlog-proof.ts'
+import { parseMaml } from '../maml/parse.ts'
+import { verifyMaml } from '../maml/sign.ts'
+import { accountEvidence, assembleBundle } from '../proof/build.ts'
+import type { Bundle } from '../proof/bundle.ts'
+import { diverged } from './checkpoint.ts'
+import type { ServiceContext } from './context.ts'
+import { ServiceError } from './error.ts'
+import { RETRY_SECONDS, readEntry, receiptSignature, requirePayload } from './receipt.ts'
+import { type FoundSubmission, findSubmission } from './submissions.ts'
+
+/** What a bundle can carry besides what `included, onChain, anchored` and `appendOnly` need. */
+export const INCLUDES = ['payload', 'key', 'receipt', 'uri'] as const
+export type Include = (typeof INCLUDES)[number]
+
+/** A proof bundle and the block under which its evidence stands. */
+export interface Proof {
+  id: Hex
+  bytes: Uint8Array
+  block: { number: number; hash: Hex }
+}
+
+/** The newest final block and the newest anchor in a final block. */
+interface Ground {
+  block: { number: number; hash: Hex }
+  anchor: { size: number; root: Uint8Array }
+}
+
+/**
+ * The proof bundle of an anchored submission (docs/proofs.md), over the newest final anchor, with evidence from the last
+ * final block. `include` names further parts, each of which must be there; `all` takes those of them that are there and
+ * that support their claim. Payload and key need each other, so either brings both.
+ *
+ * Throws `BAD_ID`, `NOT_FOUND`, `NOT_ANCHORED`, `PAYLOAD_NOT_HELD`, `NO_SIGNER`, `CHAIN_UNAVAILABLE`, `BUSY` or `ChainError`.
+ */
+export async function prove(
+  ctx: ServiceContext,
+  id: string,
+  include: readonly Include[] | 'all' = [],
+): Promise<Proof> {
+  const found = await findSubmission(ctx, id)
+  const { item } = found
+  if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
+  const index = item.index
+  const ground = await readGround(ctx, found)
+  const entry = await readEntry(ctx, found)
+  const account = item.contributor.slice(item.chain.length + 1) as Hex
+  const [log, evidence, extras] = await Promise.all([
+    logPart(ctx, index, ground.anchor),
+    evidencePart(ctx, item.id, ground.block),
+    include === 'all'
+      ? everything(ctx, found, account, entry)
+      : Promise.all([
+          include.includes('payload') || include.includes('key') ? signedPart(ctx, found, account) : {},
+          include.includes('receipt') ? receiptPart(ctx, index, entry) : {},
+          include.includes('uri') ? uriPart(ctx, found) : {},
+        ]).then((parts) => Object.assign({}, ...parts) as Extras),
+  ])
+  return { id: item.id, bytes: assembleBundle({ entry, ...log, ...extras, evidence }), block: ground.block }
+}
+
+type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
+
+const notAnchored = ({ item }: FoundSubmission): ServiceError =>
+  new ServiceError('NOT_ANCHORED', `the submission is ${item.state}: no final anchor covers it yet`, {
+    hint: `ask again in a while; ${item.links.lineage} says what it waits for`,
+    retryAfter: RETRY_SECONDS,
+  })
+
+async function readGround({ sql }: ServiceContext, found: FoundSubmission): Promise<Ground> {
+  const [row] = await sql`
+    select c.final_number, c.final_hash, a.size, a.root from cursor c
+    cross join lateral (select size, root from anchor where block <= c.final_number order by seq desc limit 1) a`
+  // The log here may have been restored from an older state than the chain's: it cannot prove what it does not hold.
+  if (!row || row['size'] > found.bounds.logged) throw notAnchored(found)
+  return {
+    block: { number: row['final_number'], hash: toHex(row['final_hash']) },
+    anchor: { size: row['size'], root: new Uint8Array(row['root']) },
+  }
+}
+
+/** Inclusion under a signed checkpoint: at the anchored size if that is signed or can be, else at a smaller one. */
+async function logPart(
+  ctx: ServiceContext,
+  index: number,
+  anchor: Ground['anchor'],
+): Promise<Pick<Bundle, 'tlogProof' | 'consistency'>> {
+  const readTile = tileReader(ctx.sql)
+  const checkpoint = await checkpointFor(ctx, index, anchor)
+  const [hashes, consistency] = await Promise.all([
+    inclusionProof(index, checkpoint.size, readTile),
+    checkpoint.size < anchor.size ? consistencyProof(checkpoint.size, anchor.size, readTile) : null,
+  ])
+  return {
+    tlogProof: formatTlogProof({ index, hashes, checkpoint: checkpoint.note, extra: null }),
+    ...(consistency && { consistency }),
+  }
+}
+
+async function checkpointFor(
+  { sql, signCheckpoint }: ServiceContext,
+  index: number,
+  anchor: Ground['anchor'],
+): Promise<{ size: number; note: string }> {
+  const [newest] = await sql`
+    select size, root, note from checkpoint where size <= ${anchor.size} and size > ${index} order by size desc limit 1`
+  if (newest?.['size'] === anchor.size) {
+    if (!equalBytes(newest['root'], anchor.root)) throw diverged(anchor.size)
+    return newest as unknown as { size: number; note: string }
+  }
+  if (signCheckpoint) return { size: anchor.size, note: await signCheckpoint(anchor.size, anchor.root) }
+  if (newest) return newest as unknown as { size: number; note: string }
+  throw new ServiceError(
+    'NO_SIGNER',
+    'no signed checkpoint covers the submission, and this process has no key to sign one',
+    {
+      hint: 'ask the indexer itself, or wait for its next checkpoint',
+      exitCode: 3,
+    },
+  )
+}
+
+/** What every bundle over one final block shares: its header, and the proof of ReceiptAnchor's head. */
+interface SharedEvidence {
+  hash: Hex
+  parts: Promise<{ header: Uint8Array; anchor: AccountProof }>
+}
+const shared = new WeakMap<ServiceContext, SharedEvidence>()
+
+async function evidencePart(
+  ctx: ServiceContext,
+  id: Hex,
+  block: Ground['block'],
+): Promise<Bundle['evidence']> {
+  const { rpc } = ctx
+  if (!rpc) {
+    throw new ServiceError('CHAIN_UNAVAILABLE', 'this process has no chain endpoint to take evidence from', {
+      hint: 'ask the indexer itself, or start this one with --rpc',
+      exitCode: 3,
+    })
+  }
+  const { registry, anchor } = ctx.deployment
+  let known = shared.get(ctx)
+  if (known?.hash !== block.hash) {
+    const parts = Promise.all([
+      readHeader(ctx, block),
+      getProof(rpc, anchor, [anchorSlots.root(), anchorSlots.counts()], block.number),
+    ]).then(([header, proof]) => ({ header, anchor: proof }))
+    const fresh = { hash: block.hash, parts }
+    known = fresh
+    shared.set(ctx, fresh)
+    parts.catch(() => shared.get(ctx) === fresh && shared.delete(ctx))
+  }
+  const [{ header, anchor: anchorProof }, recordProof] = await Promise.all([
+    known.parts,
+    getProof(rpc, registry, [registrySlots.record(id)], block.number),
+  ])
+  return { header, accounts: [accountEvidence(recordProof), accountEvidence(anchorProof)] }
+}
+
+async function readHeader({ rpc }: ServiceContext, block: Ground['block']): Promise<Uint8Array> {
+  const header = await getHeader(rpc as NonNullable<typeof rpc>, block.number)
+  if (header?.hash === block.hash) return blockHeaderRlp(header)
+  throw new ChainError(
+    'RPC_INCONSISTENT',
+    `the endpoint has another block ${block.number} than the one indexed as final`,
+    {
+      hint: 'the endpoint is behind or on another branch; try again soon',
+      retryable: true,
+    },
+  )
+}
+
+/** The payload, and the key that the record names with its proof of possession. */
+async function signedPart(
+  ctx: ServiceContext,
+  { item }: FoundSubmission,
+  account: Hex,
+): Promise<Required<Pick<Extras, 'payload' | 'publicKey' | 'possession'>>> {
+  const [payload, key] = await Promise.all([
+    requirePayload(ctx, item.payload.sha256),
+    readKey(ctx, item.key_id, account),
+  ])
+  return {
+    payload,
+    publicKey: new Uint8Array(key['public_key']),
+    possession: { keyIndex: key['key_index'], signature: new Uint8Array(key['possession']) },
+  }
+}
+
+async function readKey({ sql }: ServiceContext, keyId: Hex, account: Hex): Promise<Row> {
+  // A key may have been registered more than once; any registration that proves possession will do.
+  const [key] = await sql`
+    select k.key_index, k.public_key, k.possession, k.possession_valid
+    from contributor_key k join contributor c on c.id = k.contributor
+    where c.account = ${fromHex(account)} and k.key_id = ${fromHex(keyId)}
+    order by k.possession_valid desc, k.key_index limit 1`
+  if (key) return key
+  throw new DunesError('GRAPH_INCONSISTENT', `no registered key has the id ${keyId}`, { exitCode: 3 })
+}
+
+async function receiptPart(
+  ctx: ServiceContext,
+  index: number,
+  entry: Uint8Array,
+): Promise<Required<Pick<Extras, 'receiptSig'>>> {
+  const made = await receiptSignature(ctx, index, entry)
+  if (made) return { receiptSig: made.signature }
+  throw new ServiceError('NO_SIGNER', 'the receipt is not signed, and this process has no receipt key', {
+    hint: 'ask the indexer itself, or leave `receipt` out',
+    exitCode: 3,
+  })
+}
+
+async function uriPart(
+  { sql }: ServiceContext,
+  { key, item }: FoundSubmission,
+): Promise<Required<Pick<Extras, 'uri'>>> {
+  const [row] = await sql`select uri from submission where id = ${key}`
+  try {
+    return { uri: decodeUtf8(row?.['uri']) }
+  } catch {
+    throw new ServiceError('NOT_FOUND', `the URI of ${item.id} is not UTF-8, which no bundle can carry`, {
+      hint: 'leave `uri` out',
+    })
+  }
+}
+
+/** All extras whose claims hold: a rejected submission still has a bundle that a verifier says yes to. */
+async function everything(
+  ctx: ServiceContext,
+  found: FoundSubmission,
+  account: Hex,
+  entry: Uint8Array,
+): Promise<Extras> {
+  const optional = <T extends Extras>(part: Promise<T>): Promise<T | Record<string, never>> =>
+    part.catch((error) => {
+      if (
+        error instanceof ServiceError &&
+        ['PAYLOAD_NOT_HELD', 'NO_SIGNER', 'NOT_FOUND'].includes(error.code)
+      )
+        return {}
+      throw error
+    })
+  const [signed, receipt, uri] = await Promise.all([
+    optional(signedPart(ctx, found, account)),
+    optional(receiptPart(ctx, found.item.index as number, entry)),
+    optional(uriPart(ctx, found)),
+  ])
+  return { ...(isSigned(ctx, found, signed) ? signed : {}), ...receipt, ...uri }
+}
+
+function isSigned(
+  { mlDsa }: ServiceContext,
+  { item }: FoundSubmission,
+  { payload, publicKey }: Extras,
+): boolean {
+  if (!payload || !publicKey || payload.length !== item.payload.bytes || item.reason === 'KEY_UNKNOWN')
+    return false
+  if (toHex(sha256(payload)) !== item.payload.sha256) return false
+  try {
+    return verifyMaml(parseMaml(payload), publicKey, mlDsa)
+  } catch (error) {
+    if (error instanceof DunesError) return false
+    throw error
+  }
+}
