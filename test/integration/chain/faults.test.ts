@@ -91,7 +91,8 @@ describe('a range that an endpoint does not like is split', () => {
   })
 
   it('but a used-up request budget is waited for', async () => {
-    const message = 'daily request count exceeded, request rate limited'
+    // The words of a range that is too long, for another reason.
+    const message = 'exceeded its compute units per second capacity, reduce the size of requests'
     proxy.fault = firstFew(1, (request) => rangeOf(request) > 0, { error: { code: -32005, message } })
     const { reports } = await toHead()
     expect(kinds(reports)).not.toContain('split')
@@ -291,6 +292,26 @@ describe('answers that cannot be true are not believed', () => {
     expect(next.replay.events()).toEqual(await truth(chain))
   })
 
+  it('finality above the tip says nothing of the tip', async () => {
+    const first = followLive(sourceOf(chain).source)
+    await first.caughtUp(chain)
+    await first.until(() => first.replay.final !== null)
+    await first.stop()
+    const before = first.replay.final
+    proxy.fault = (request, answer) =>
+      request.params[0] === 'finalized'
+        ? { result: { ...(answer.result as object), number: '0xffff' } }
+        : undefined
+    const { source } = sourceOf(chain, { checkHashes: false }, { urls: [proxy.url] })
+    const next = followLive(source, first.replay)
+    await chain.submitBlock(1)
+    await next.caughtUp(chain)
+    const height = await chain.height()
+    await next.until(() => source.status().lastSuccess !== null && source.status().tip?.number === height)
+    await next.stop()
+    expect(next.replay.final).toEqual(before)
+  })
+
   it('an endpoint that lags behind what was final', async () => {
     const { replay } = await toHead()
     const behind = await chain.rpc('eth_getBlockByNumber', ['0x3', false])
@@ -366,6 +387,15 @@ describe('createRpc', () => {
       expect(text).not.toMatch(/secret|key/)
     expect((error as Error).cause).toBeUndefined()
     proxy = await startRpcProxy(chain.anvil.url)
+  })
+
+  it('cuts its address out of what the endpoint says', async () => {
+    const url = `${proxy.url}/v3/key`
+    proxy.fault = () => ({ error: { code: -32000, message: `no such project: ${url}` } })
+    const rpc = createRpc({ urls: [url], chainId: 31337 })
+    const error = await rpc.call('eth_blockNumber', [], { tries: 1 }).catch((thrown: unknown) => thrown)
+    expect(String(error)).toContain('no such project')
+    expect(String(error)).not.toContain('key')
   })
 
   it('tries three times unless told, and not at all what stays refused', async () => {
