@@ -80,8 +80,11 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     const { chain, registry, origin } = deps.deployment
     await claimDatabase(sql, deps.deployment)
     const context = { chainId: BigInt(evmChainId(chain)), registry, mlDsa: deps.mlDsa }
+    // The first stage that fails for good takes the others with it.
+    const failed = new AbortController()
+    const all = AbortSignal.any([signal, failed.signal])
     // 1. chain: events become rows, and reorganisations undo them.
-    const follow = () => syncChain({ ...deps, context, applied, finalised: ready }, signal)
+    const follow = () => syncChain({ ...deps, context, applied, finalised: ready }, all)
     // 2. payload, maml: bytes are obtained and judged.
     const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
     // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
@@ -90,9 +93,6 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })
     depth = () => judge.depth
 
-    // The first stage that fails for good takes the others with it.
-    const failed = new AbortController()
-    const all = AbortSignal.any([signal, failed.signal])
     const guard = (running: Promise<void>) =>
       running.catch((error) => {
         failed.abort()

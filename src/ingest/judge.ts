@@ -163,7 +163,7 @@ export class JudgeStage {
   }
 
   #isDecided(
-    { due, bytes, failure, startedAt }: Search,
+    { due, bytes, failure, soughtSince }: Search,
     position: Position,
     policy: LeafPolicy | undefined,
   ): boolean {

@@ -168,3 +168,20 @@ it('reaches the same root from another database, other range sizes and a stop in
     await second.stop()
   }
 })
+
+it('stops with its reason when a leaf policy is in force that this version cannot execute', async () => {
+  const third = await testDatabase({ max: 8 })
+  try {
+    const first = startIndexer(world, third.sql, { anchor: null })
+    await until('leaf policies', async () => {
+      const [row] = await third.sql`select 1 from leaf_policy`
+      return row ? true : undefined
+    })
+    await first.stop()
+    await third.sql`update leaf_policy set hash = ${new Uint8Array(32).fill(7)}`
+    const second = startIndexer(world, third.sql, { anchor: null })
+    await expect(second.running).rejects.toMatchObject({ code: 'LEAF_POLICY_UNKNOWN' })
+  } finally {
+    await third.stop()
+  }
+})
