@@ -15,8 +15,9 @@ export const appendOnly: Claim = {
     const head = context.head()
     const gap = joinCheckpointToHead(context)
     if (gap !== null) return notClaimed(gap)
+    const beyond = size > head.size ? '; the leaves beyond the head are not guarded by it yet' : ''
     return proved(
-      `the checkpoint of size ${size} is consistent with the head of size ${head.size} in the pinned contract`,
+      `the checkpoint of size ${size} is consistent with the head of size ${head.size} in the pinned contract${beyond}`,
     )
   },
 }
