@@ -2,8 +2,7 @@ import type { Context } from 'hono'
 import { HTTPException } from 'hono/http-exception'
 import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
-import { databaseError } from '../graph/connect.ts'
-import { ServiceError } from '../service/error.ts'
+import { ServiceError, typedError } from '../service/error.ts'
 import { requestId } from './request.ts'
 
 /** A refusal that comes from HTTP itself: route, method, host, query or body. */
@@ -74,23 +73,13 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
 }
 const INTERNAL = [500, 'Internal error'] as const
 
-/** SQLSTATE of a statement that was cancelled, by `statement_timeout` among others. */
-const QUERY_CANCELED = '57014'
-
 /** Seconds after which to try again where the error itself does not say. */
 const RETRY_SECONDS = 2
-
-const typed = (error: unknown): unknown => {
-  const known = databaseError(error)
-  if (known instanceof Error && (known as { code?: unknown }).code === QUERY_CANCELED)
-    return new DunesError('DATABASE_BUSY', 'the database took too long', { retryable: true, cause: known })
-  return known
-}
 
 /** The answer to a thrown `error`: a problem document, never a stack trace. What is not ours is logged in full. */
 export function problemResponse(error: unknown, c: Context, logger: Logger): Response {
   const id = requestId(c)
-  const known = error instanceof HTTPException ? fromHttp(error) : typed(error)
+  const known = error instanceof HTTPException ? fromHttp(error) : typedError(error)
   const entry = known instanceof DunesError ? PROBLEMS[known.code] : undefined
   if (!entry || !(known instanceof DunesError)) {
     logger.error({ err: error, requestId: id }, 'failed to answer a request')

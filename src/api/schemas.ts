@@ -1,9 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { REASONS } from '../core/reason.ts'
-import { OUTCOMES } from '../receipt/entry.ts'
-import { STATES } from '../service/bounds.ts'
 import { STAGES } from '../service/explain.ts'
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
+import { FILTER_VALUES } from '../service/submissions.ts'
 import { PROBLEM_TYPE } from './problem.ts'
 
 /** The shapes of requests and answers. Answers are described, not checked again: the types of src/service make them. */
@@ -18,10 +16,10 @@ const account = z
   .openapi({ description: 'CAIP-10 account id', example: `eip155:31337:0x${'ab'.repeat(20)}` })
 const links = <K extends string>(...names: K[]) =>
   z.object(Object.fromEntries(names.map((n) => [n, z.string()])) as Record<K, z.ZodString>)
-const outcome = z.enum(OUTCOMES)
-const verdict = z.enum(['accepted', 'rejected'])
-const reason = z.enum(REASONS)
-const state = z.enum(STATES)
+const outcome = z.enum(FILTER_VALUES.outcome)
+const verdict = z.enum(FILTER_VALUES.verdict)
+const reason = z.enum(FILTER_VALUES.reason)
+const state = z.enum(FILTER_VALUES.state)
 
 /** No query parameter at all: an unknown one is refused, as it would be ignored otherwise. */
 export const noQuery = z.strictObject({})

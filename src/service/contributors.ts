@@ -49,10 +49,12 @@ export interface ContributorDetail extends ContributorItem {
 
 const LIST = 'contributors'
 
-// The newest submission has the highest nonce, and the newest settled one the highest seq: no counting of rows.
+// The newest submission has the highest nonce, and the newest settled one the highest seq: no counting of rows. The range
+// and the order over both columns keep the planner on the index (contributor, id), however rare the contributor is.
 const columns = ({ sql }: ServiceContext) => sql`
   select c.id, c.account, c.block,
-         coalesce((select nonce + 1 from submission where contributor = c.id order by id desc limit 1), 0)::bigint as submitted,
+         coalesce((select nonce + 1 from submission where contributor between c.id and c.id
+                   order by submission.contributor desc, submission.id desc limit 1), 0)::bigint as submitted,
          coalesce((select max(seq) + 1 from submission where contributor = c.id), 0)::bigint as settled,
          exists (select 1 from validator where contributor = c.id and until_block is null) as validator
   from contributor c`

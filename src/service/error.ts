@@ -1,4 +1,5 @@
 import { DunesError, type DunesErrorOptions } from '../core/error.ts'
+import { databaseError } from '../graph/connect.ts'
 
 /**
  * What a use case refuses:
@@ -51,3 +52,18 @@ export const notFound = (what: string, which: string): ServiceError =>
   new ServiceError('NOT_FOUND', `there is no ${what} ${which} here`, {
     hint: 'check the spelling; what was submitted a moment ago appears once its block is indexed',
   })
+
+/** SQLSTATE of a statement that was cancelled, by `statement_timeout` among others. */
+const QUERY_CANCELED = '57014'
+
+/** A query's error as a typed one where it says that the database is gone or took too long; any other error as it is. */
+export function typedError(error: unknown): unknown {
+  const known = databaseError(error)
+  if (known instanceof Error && (known as { code?: unknown }).code === QUERY_CANCELED)
+    return new DunesError('DATABASE_BUSY', 'the database took too long', {
+      retryable: true,
+      exitCode: 3,
+      cause: known,
+    })
+  return known
+}

@@ -1,10 +1,10 @@
 import type { SourceStatus } from '../chain/source.ts'
 import type { Hex } from '../core/bytes.ts'
 import type { Reason } from '../core/reason.ts'
-import { databaseError } from '../graph/connect.ts'
 import { type Position, readPosition } from '../graph/cursor.ts'
 import { type Bounds, readBounds } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
+import { typedError } from './error.ts'
 
 /** A block by number, hash and chain time (seconds since 1970). */
 export interface BlockItem {
@@ -128,7 +128,7 @@ export async function readReadiness(ctx: ServiceContext): Promise<string[]> {
   try {
     await ctx.sql`select 1`
   } catch (error) {
-    ctx.logger.warn({ error: String(databaseError(error)) }, 'asked the database for a sign of life in vain')
+    ctx.logger.warn({ error: String(typedError(error)) }, 'asked the database for a sign of life in vain')
     reasons.push('the database does not answer')
   }
   return reasons

@@ -1,11 +1,11 @@
 import type { Row } from 'postgres'
 import { accountId, evmAccount } from '../chain/ids.ts'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
-import { REASON_INFO, type Reason } from '../core/reason.ts'
+import { REASON_INFO, REASONS, type Reason } from '../core/reason.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import { formatSeconds } from '../maml/time.ts'
 import type { Outcome, Verdict } from '../receipt/entry.ts'
-import { type Bounds, indexRange, readBounds, type State, stateOf } from './bounds.ts'
+import { type Bounds, indexRange, readBounds, STATES, type State, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { notFound, ServiceError } from './error.ts'
 import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
@@ -75,6 +75,14 @@ export interface SubmissionQuery extends PageQuery {
   chain?: string | undefined
 }
 
+/** The values that each of these filters takes. */
+export const FILTER_VALUES = {
+  state: STATES,
+  verdict: ['accepted', 'rejected'],
+  reason: REASONS,
+  outcome: OUTCOMES,
+} as const
+
 const LIST = 'submissions'
 
 /** Reads a submission's id, 0x and 64 hex digits of either case. Throws `BAD_ID`. */
@@ -96,30 +104,46 @@ export async function listSubmissions(
   const { before, rows: limit } = pageBounds(LIST, query)
   const empty: Page<SubmissionItem> = { items: [], next_cursor: null }
   if (query.chain !== undefined && !coversChain(query.chain, deployment.chain)) return empty
-  const account =
-    query.contributor === undefined ? null : fromHex(evmAccount(query.contributor, deployment.chain), 20)
-  const bounds = await readBounds(sql)
+  const [bounds, keys] = await Promise.all([readBounds(sql), readKeys(ctx, query)])
   const range =
     query.state === undefined || query.state === 'pending' ? null : indexRange(query.state, bounds)
-  if (range && range.from >= range.to) return empty
+  if (keys === null || (range && range.from >= range.to)) return empty
 
-  // A range that begins at 0 ends near the newest, so a walk from the newest finds its rows at once. Any other range
-  // is cut out by index first: walking would pass every older submission in search of a page that is not full.
+  // A range that begins at 0 ends near the newest, so a walk from the newest finds its rows at once. Any other range is
+  // cut out by index first: a walk would pass every older submission in search of a page that is not full.
   const cut = range !== null && range.from > 0
+  const source = cut
+    ? sql`(select * from submission where index >= ${range.from} and index < ${range.to} offset 0)`
+    : sql`submission`
+  const equal = Object.entries<string | number | undefined>({
+    sensor: keys.sensor,
+    contributor: keys.contributor,
+    reason: query.reason,
+    verdict: query.verdict,
+    dataset: keys.dataset,
+    outcome: query.outcome && OUTCOMES.indexOf(query.outcome) + 1,
+  }).filter((entry): entry is [string, string | number] => entry[1] !== undefined)
+  // One of the filters that have an index (column, id) leads, spelled so that only a walk along that index gives the
+  // order: the planner does not know how rare a value is, and might walk all submissions for the few of one sensor.
+  const lead = cut ? undefined : equal.find(([column]) => INDEXED.has(column))
+  const conditions = [
+    ...(lead
+      ? [
+          sql`(${sql(`s.${lead[0]}`)}, s.id) < (${lead[1]}, ${before}) and ${sql(`s.${lead[0]}`)} >= ${lead[1]}`,
+        ]
+      : [sql`s.id < ${before}`]),
+    ...equal
+      .filter((entry) => entry !== lead)
+      .map(([column, value]) => sql`${sql(`s.${column}`)} = ${value}`),
+    ...(range && !cut ? [sql`s.index < ${range.to}`] : []),
+    ...(query.state === 'pending' ? [sql`s.index is null`] : []),
+  ]
   const rows = await sql`
-    ${cut ? sql`with cut as materialized (select id from submission where index >= ${range.from} and index < ${range.to})` : sql``}
-    ${columns(ctx)}
-    where s.id < ${before}
-      ${cut ? sql`and s.id in (select id from cut)` : sql``}
-      ${range !== null && !cut ? sql`and s.index < ${range.to}` : sql``}
-      ${query.state === 'pending' ? sql`and s.index is null` : sql``}
-      ${query.verdict === undefined ? sql`` : sql`and s.verdict = ${query.verdict}`}
-      ${query.reason === undefined ? sql`` : sql`and s.reason = ${query.reason}`}
-      ${query.outcome === undefined ? sql`` : sql`and s.outcome = ${OUTCOMES.indexOf(query.outcome) + 1}`}
-      ${account === null ? sql`` : sql`and s.contributor = (select id from contributor where account = ${account})`}
-      ${query.sensor === undefined ? sql`` : sql`and s.sensor = (select id from sensor where name = ${query.sensor})`}
-      ${query.dataset === undefined ? sql`` : sql`and s.dataset = (select id from dataset where name = ${query.dataset})`}
-    order by s.id desc limit ${limit}`
+    with picked as materialized (
+      select s.id from ${source} s
+      where ${conditions.map((condition, i) => (i === 0 ? condition : sql` and ${condition}`))}
+      order by ${lead ? sql`${sql(`s.${lead[0]}`)} desc, ` : sql``} s.id desc limit ${limit})
+    ${columns(ctx)} where s.id = any(array(select id from picked)) order by s.id desc`
   return makePage(
     LIST,
     rows,
@@ -127,6 +151,27 @@ export async function listSubmissions(
     (row) => row['id'] as number,
     (row) => present(row, bounds, deployment.chain),
   )
+}
+
+/** Columns of `submission` that have an index followed by the id. */
+const INDEXED: ReadonlySet<string> = new Set(['sensor', 'contributor', 'reason', 'verdict'])
+
+/** Internal ids of what a query names, or null where it names something that does not exist. */
+async function readKeys({ sql, deployment }: ServiceContext, query: SubmissionQuery) {
+  const { contributor, sensor, dataset } = query
+  const keys: { contributor?: number; sensor?: number; dataset?: number } = {}
+  if (contributor === undefined && sensor === undefined && dataset === undefined) return keys
+  const account = contributor === undefined ? null : fromHex(evmAccount(contributor, deployment.chain), 20)
+  const [row] = await sql`
+    select (select id from contributor where account = ${account}) as contributor,
+           (select id from sensor where name = ${sensor ?? null}) as sensor,
+           (select id from dataset where name = ${dataset ?? null}) as dataset`
+  for (const name of ['contributor', 'sensor', 'dataset'] as const) {
+    if (query[name] === undefined) continue
+    if (row?.[name] === null) return null
+    keys[name] = row?.[name]
+  }
+  return keys
 }
 
 /** A submission with what is needed to go on from it. */

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Problem } from '../../../src/api/problem.ts'
 import type { ContributorDetail, ContributorItem } from '../../../src/service/contributors.ts'
@@ -147,6 +148,97 @@ describe('submissions', () => {
     '?contributor=eip155:1:0x0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a',
   ])('refuse the query %s', async (query) => {
     expect((await problem(`/v1/submissions${query}`)).status).toBe(400)
+  })
+
+  test('no query ends in an error of ours', async () => {
+    const names = [
+      'state',
+      'verdict',
+      'reason',
+      'outcome',
+      'contributor',
+      'sensor',
+      'dataset',
+      'chain',
+      'limit',
+      'cursor',
+      'x',
+    ]
+    const values = [
+      '',
+      '0',
+      '7',
+      'anchored',
+      'logged',
+      'accepted',
+      'STALE',
+      'expired',
+      'alpha',
+      CHAIN,
+      ALICE.account,
+      '%00',
+      '%ff',
+      "'",
+      '[]',
+    ]
+    const paths = [
+      '/v1/submissions',
+      '/v1/sensors',
+      '/v1/contributors',
+      '/v1/datasets',
+      '/v1/anchors',
+      '/checkpoint',
+      '/v1/status',
+    ]
+    const parameter = fc.tuple(
+      fc.constantFrom(...names),
+      fc.oneof(fc.constantFrom(...values), fc.string().map(encodeURIComponent)),
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...paths),
+        fc.array(parameter, { maxLength: 4 }),
+        async (path, parameters) => {
+          const response = await api.get(`${path}?${parameters.map(([k, v]) => `${k}=${v}`).join('&')}`)
+          await response.arrayBuffer()
+          expect([200, 400]).toContain(response.status)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('no path ends in an error of ours', async () => {
+    const segment = fc.oneof(
+      fc.constantFrom(
+        'v1',
+        'submissions',
+        'payloads',
+        'tile',
+        'entries',
+        'proof',
+        'receipt',
+        submissionId(0),
+        ALICE.account,
+        '%00',
+        '%2e%2e',
+        '%ff',
+        '0',
+        '000.p',
+      ),
+      fc
+        .string({ unit: 'binary' })
+        .filter((text) => text.isWellFormed())
+        .map(encodeURIComponent),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(segment, { maxLength: 6 }), async (segments) => {
+        const response = await api.get(`/${segments.join('/')}`)
+        await response.arrayBuffer()
+        expect(response.status).toBeLessThan(500)
+      }),
+      { numRuns: 300 },
+    )
   })
 
   test('refuse the cursor of another list', async () => {
