@@ -173,9 +173,19 @@ async function openSocket(hosts: readonly DatabaseHost[]): Promise<Duplex> {
   return new Duplex({ read: () => {}, write: (_chunk, _encoding, done) => done(error) })
 }
 
+/**
+ * A socket that never says that it closed because of an error: the driver then forgets the queries that were sent
+ * after the error and before the close, and they never settle. Told of a plain close, it fails them.
+ */
+class DatabaseSocket extends Socket {
+  override emit(event: string | symbol, ...values: unknown[]): boolean {
+    return event === 'close' ? super.emit(event, false) : super.emit(event as string, ...values)
+  }
+}
+
 function dial(target: DatabaseHost, hosts: readonly DatabaseHost[]): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = new Socket()
+    const socket = new DatabaseSocket()
     const timer = setTimeout(
       () => socket.destroy(new Error(`no answer within ${CONNECT_SECONDS} s`)),
       CONNECT_SECONDS * 1000,
