@@ -23,7 +23,7 @@ export async function readInput(call: Invocation, file: string): Promise<Uint8Ar
   })
 }
 
-/** Writes a file whole or not at all, or to standard output where no file is named. */
+/** Writes a file whole or not at all, or to standard output where no file is named. With `--json` it says what it wrote. */
 export async function writeOutput(
   call: Invocation,
   file: string | undefined,
@@ -44,4 +44,5 @@ export async function writeOutput(
       cause,
     })
   }
+  if (call.json) call.out(`${JSON.stringify({ file, bytes: bytes.length })}\n`)
 }

@@ -2,13 +2,39 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { SETTINGS, type SettingName } from '../core/config.ts'
 import { type Action, act, failure, type Outcome, type Terminal, withSettings } from './command.ts'
-import { addDataset, addSensor, attest, keygen, register, rotate, submit } from './contribute.ts'
-import { index, migrateDatabase, serve, start } from './daemon.ts'
-import { dev } from './dev.ts'
-import { doctor } from './doctor.ts'
-import { mamlInspect, mamlSign, mamlVerify, muCheck, muMake, muRepair, muShow } from './inspect.ts'
-import { initKeys, listKeys } from './keys.ts'
-import { explain, prove, status, verify } from './prove.ts'
+
+/** An action whose module is loaded when it is first run: `dunes help` does not wait for a database driver. */
+const lazy =
+  (load: () => Promise<Action>): Action =>
+  async (...call) =>
+    (await load())(...call)
+
+const addDataset = lazy(async () => (await import('./contribute.ts')).addDataset)
+const addSensor = lazy(async () => (await import('./contribute.ts')).addSensor)
+const attest = lazy(async () => (await import('./contribute.ts')).attest)
+const keygen = lazy(async () => (await import('./contribute.ts')).keygen)
+const register = lazy(async () => (await import('./contribute.ts')).register)
+const rotate = lazy(async () => (await import('./contribute.ts')).rotate)
+const submit = lazy(async () => (await import('./contribute.ts')).submit)
+const index = lazy(async () => (await import('./daemon.ts')).index)
+const migrateDatabase = lazy(async () => (await import('./daemon.ts')).migrateDatabase)
+const serve = lazy(async () => (await import('./daemon.ts')).serve)
+const start = lazy(async () => (await import('./daemon.ts')).start)
+const dev = lazy(async () => (await import('./dev.ts')).dev)
+const doctor = lazy(async () => (await import('./doctor.ts')).doctor)
+const mamlInspect = lazy(async () => (await import('./inspect.ts')).mamlInspect)
+const mamlSign = lazy(async () => (await import('./inspect.ts')).mamlSign)
+const mamlVerify = lazy(async () => (await import('./inspect.ts')).mamlVerify)
+const muCheck = lazy(async () => (await import('./inspect.ts')).muCheck)
+const muMake = lazy(async () => (await import('./inspect.ts')).muMake)
+const muRepair = lazy(async () => (await import('./inspect.ts')).muRepair)
+const muShow = lazy(async () => (await import('./inspect.ts')).muShow)
+const initKeys = lazy(async () => (await import('./keys.ts')).initKeys)
+const listKeys = lazy(async () => (await import('./keys.ts')).listKeys)
+const explain = lazy(async () => (await import('./prove.ts')).explain)
+const prove = lazy(async () => (await import('./prove.ts')).prove)
+const status = lazy(async () => (await import('./prove.ts')).status)
+const verify = lazy(async () => (await import('./prove.ts')).verify)
 
 /** Version of the program, from its package.json. */
 const VERSION = (

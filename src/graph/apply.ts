@@ -64,9 +64,7 @@ async function requireContinuation(tx: TransactionSql, first: ChainBlock): Promi
   const [head] = await tx`select head_number, head_hash from cursor for update`
   if (!head) return
   const number = head['head_number'] as number
-  if (first.number <= number)
-    throw inconsistent(`block ${first.number} came after block ${number} was applied`)
-  if (first.number === number + 1 && first.parentHash !== toHex(head['head_hash'])) {
+  if (first.number !== number + 1 || first.parentHash !== toHex(head['head_hash'])) {
     throw inconsistent(`block ${first.number} does not continue the applied block ${number}`)
   }
 }

@@ -1,0 +1,157 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { freePort } from '../../anvil/anvil.ts'
+import { devPrivateKey } from '../../src/chain/dev-accounts.ts'
+import { fromBase64, type Hex, toBase64 } from '../../src/core/bytes.ts'
+import { jcs } from '../../src/core/json.ts'
+import { openShell, type Ran, type Shell } from '../support/cli.ts'
+import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { startWorld, until, type World } from '../support/world.ts'
+
+let world: World
+let database: TestDatabase
+let shell: Shell
+let api: string
+let id: Hex
+
+/** Runs a command that must succeed and answers what it printed as JSON. */
+const ask = async (...args: string[]): Promise<Record<string, unknown>> => {
+  const ran = await shell.dunes(...args, '--json')
+  if (ran.code !== 0) throw new Error(`dunes ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}`)
+  return JSON.parse(ran.stdout)
+}
+const file = (name: string) => join(shell.folder, name)
+
+beforeAll(async () => {
+  ;[world, database] = await Promise.all([startWorld(1), testDatabase({ migrated: false })])
+  const port = await freePort()
+  api = `http://127.0.0.1:${port}`
+  shell = openShell({ DATABASE_URL: database.url, DUNES_ANCHOR_KEY: devPrivateKey(1) })
+  const { registry, anchor, startBlock } = world.deployment
+  const settings = {
+    registry,
+    anchor,
+    startBlock,
+    rpcUrls: [world.rpcUrl],
+    port,
+    pollMs: 20,
+    anchorEverySeconds: 1,
+  }
+  writeFileSync(file('dunes.config.json'), JSON.stringify(settings))
+  await ask('keys', 'init')
+  shell.start('start', '--log-level', 'silent')
+  await until('the API to be ready', async () => {
+    const answer = await fetch(`${api}/ready`).catch(() => null)
+    return answer?.status === 200 ? true : undefined
+  })
+}, 60_000)
+
+afterAll(async () => {
+  await shell?.stop()
+  await database?.stop()
+  await world?.stop()
+})
+
+it('lets a newcomer join, and says what a transaction would cost before it is sent', async () => {
+  await ask('keygen')
+  expect((await shell.dunes('keygen')).code).toBe(2)
+  const tried = await ask('register', '--dry-run')
+  expect(tried).toMatchObject({ dry_run: true, function: 'registerKey' })
+  expect(BigInt(tried['cost'] as string)).toBeGreaterThan(0n)
+  expect(await ask('register')).toMatchObject({ key_index: 0 })
+  expect((await shell.dunes('register')).stderr).toContain('dunes rotate')
+  await ask('sensor', 'add', 'roof_1', '--dataset', 'helium_sensors', '--h3', '8928308280fffff')
+  const taken = await shell.dunes('sensor', 'add', 'roof_1', '--dataset', 'helium_sensors')
+  expect([taken.code, taken.stderr]).toEqual([2, expect.stringContaining('NameTaken')])
+})
+
+it('takes a reading to an anchored proof that verifies', async () => {
+  writeFileSync(file('reading.json'), '{ "air_quality": 42, "timestamp": "2026-01-01T00:00:00Z" }')
+  const sent = await ask('submit', 'reading.json', '--sensor', 'roof_1')
+  id = sent['id'] as Hex
+  await world.attest(id)
+  await until('an anchored submission', async () => {
+    await world.mine(1)
+    const item = (await (await fetch(`${api}/v1/submissions/${id}`)).json()) as {
+      state: string
+      verdict: string
+    }
+    return item.state === 'anchored' ? expect(item.verdict).toBe('accepted') : undefined
+  }).catch(async (error) => {
+    throw new Error(`${error.message}: ${await (await fetch(`${api}/v1/status`)).text()}`)
+  })
+  const policy = await fetch(`${api}/trust-policy.json`)
+  writeFileSync(file('policy.json'), await policy.text())
+  await ask('prove', id, '-o', 'bundle.json')
+  const yes = await ask('verify', 'bundle.json', '--policy', 'policy.json', '--rpc', world.rpcUrl)
+  expect(yes['ok']).toBe(true)
+  const claims = yes['claims'] as unknown as { name: string; status: string }[]
+  expect(claims.map(({ name, status }) => `${name} ${status}`)).toEqual([
+    'included proved',
+    'onChain proved',
+    'anchored proved',
+    'appendOnly proved',
+    'contributorSigned proved',
+    'receiptSigned proved',
+  ])
+})
+
+it('says no to a bundle with one byte flipped, and refuses to verify without anything to trust', async () => {
+  const bundle = JSON.parse(readFileSync(file('bundle.json'), 'utf8'))
+  const verify = (value: unknown): Promise<Ran> => {
+    writeFileSync(file('changed.json'), jcs(value))
+    return shell.dunes('verify', 'changed.json', '--policy', 'policy.json', '--rpc', world.rpcUrl)
+  }
+  expect((await verify(bundle)).code).toBe(0)
+  const flip = (base64: string, at: number) => {
+    const bytes = fromBase64(base64)
+    bytes[at] = (bytes[at] as number) ^ 1
+    return toBase64(bytes)
+  }
+  const payload = await verify({ ...bundle, payload: flip(bundle.payload, 30) })
+  expect([payload.code, payload.stdout]).toEqual([1, expect.stringMatching(/FAILED\s+contributorSigned/)])
+  const entry = await verify({ ...bundle, entry: flip(bundle.entry, 40) })
+  expect([entry.code, entry.stdout]).toEqual([1, expect.stringMatching(/FAILED\s+included/)])
+  expect((await shell.dunes('verify', 'bundle.json', '--rpc', world.rpcUrl)).code).toBe(2)
+  expect((await shell.dunes('verify', 'bundle.json', '--policy', 'policy.json')).code).toBe(2)
+  writeFileSync(file('empty.json'), '')
+  expect(
+    (await shell.dunes('verify', 'empty.json', '--policy', 'policy.json', '--block-hash', id)).code,
+  ).toBe(1)
+  expect(
+    (await shell.dunes('verify', 'bundle.json', '--policy', 'policy.json', '--block-hash', id)).code,
+  ).toBe(1)
+})
+
+it('explains, shows, checks and repairs', async () => {
+  const told = await shell.dunes('explain', id)
+  expect(told.stdout).toContain('Every stage is done')
+  expect((await shell.dunes('status')).stdout).toMatch(/anchored\s+1/)
+  await ask('mu', 'make', id, '-o', 'a.mu')
+  const payload = new Uint8Array(await (await fetch(`${api}/v1/submissions/${id}/payload`)).arrayBuffer())
+  writeFileSync(file('a.maml.md'), payload)
+  expect((await shell.dunes('mu', 'check', 'a.maml.md', 'a.mu')).code).toBe(0)
+  const damaged = Buffer.from(payload).toString('latin1').replace('42', '43')
+  writeFileSync(file('a.maml.md'), damaged, 'latin1')
+  const found = await shell.dunes('mu', 'check', 'a.maml.md', 'a.mu')
+  expect([found.code, found.stdout]).toEqual([1, expect.stringContaining('air_quality')])
+  expect((await shell.dunes('mu', 'repair', 'a.maml.md', 'a.mu')).code).toBe(0)
+  expect(new Uint8Array(readFileSync(file('a.maml.md')))).toEqual(payload)
+  expect((await shell.dunes('maml', 'verify', 'a.maml.md')).code).toBe(0)
+  const doctor = await shell.dunes('doctor')
+  expect([doctor.code, doctor.stdout]).toEqual([0, expect.stringContaining('are its prefix')])
+})
+
+it('answers with the exit codes that it promises', async () => {
+  expect((await shell.dunes('explain', '0x12')).code).toBe(2)
+  expect((await shell.dunes('explain', `0x${'ab'.repeat(32)}`)).code).toBe(2)
+  expect((await shell.dunes('status', '--api-url', 'http://127.0.0.1:9')).code).toBe(3)
+  expect((await shell.dunes('nonsense')).code).toBe(2)
+  expect((await shell.dunes('--help')).code).toBe(0)
+  const refused = await shell.dunes('submit', 'reading.json', '--sensor', 'helium_001', '--json')
+  expect(refused.code).toBe(2)
+  expect(JSON.parse(refused.stderr.trim().split('\n').at(-1) as string)).toMatchObject({
+    error: { code: 'CALL_REFUSED' },
+  })
+})
