@@ -3,7 +3,7 @@ import { encodeFunctionData } from 'viem'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { anchorSlots, registrySlots } from '../../../src/chain/slots.ts'
 import { fromHex, type Hex, toHex, u256be } from '../../../src/core/bytes.ts'
-import { verifyConsistency, verifyInclusion } from '../../../src/log/merkle.ts'
+import { nodeHash, verifyConsistency, verifyInclusion } from '../../../src/log/merkle.ts'
 import { type Chain, startChain, textHash, word } from '../../support/contracts.ts'
 import { referenceTree } from '../../support/merkle-reference.ts'
 
@@ -299,6 +299,10 @@ it('verifies inclusion of every leaf, and of nothing else', async () => {
         add(index, leaf, proof.slice(1))
         add(index, leaf, proof.slice(0, -1))
         add(index, leaf, proof.with(index % proof.length, word(index)))
+        // An inner node passed off as a leaf, with what is left of the path.
+        const pair = index % 2 === 0 ? [leaf, proof[0]!] : [proof[0]!, leaf]
+        const parent = toHex(nodeHash(fromHex(pair[0]!), fromHex(pair[1]!)))
+        add(index >> 1, parent, proof.slice(1))
       }
       add(size, leaf, proof)
       expect(expected.slice(refused)).not.toContain(true)
