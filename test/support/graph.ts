@@ -136,20 +136,8 @@ export async function fillGraph(sql: Sql, progress: Progress): Promise<void> {
       acc: hashOf(`acc ${i}`),
     })
   }
-  const upTo = [...blocks.keys()].sort((a, b) => a - b)
-  const run = upTo.map(
-    (number): ChainBlock => ({
-      ...block(number),
-      parentHash: hashOf(`block ${number - 1}`),
-      events: blocks.get(number) ?? [],
-    }),
-  )
-  await applyBlocks(sql, run, context)
-  if (progress.logged > 0) await logEntries(sql, progress.logged)
-  const last = upTo.at(-1) ?? 1
-  const anchorBlock = Math.max(last + 1, 1000 + 10 * progress.settled)
   if (progress.anchored > 0) {
-    const anchored: ChainEvent = {
+    emit(Math.max(9_000, 1000 + 10 * progress.settled), {
       ...at(),
       type: 'anchored',
       seq: 1,
@@ -158,15 +146,20 @@ export async function fillGraph(sql: Sql, progress: Progress): Promise<void> {
       previousSize: 0,
       previousRoot: hashOf('empty'),
       chain: hashOf('chain'),
-    }
-    // Its block is higher than those of settlements; the row is then moved under the last final block.
-    await applyBlocks(
-      sql,
-      [{ ...block(anchorBlock), parentHash: hashOf(`block ${anchorBlock - 1}`), events: [anchored] }],
-      context,
-    )
-    await sql`update anchor set block = 900`
+    })
   }
+  const numbers = [...blocks.keys()].sort((a, b) => a - b)
+  const run = numbers.map(
+    (number): ChainBlock => ({
+      ...block(number),
+      parentHash: block(number - 1).hash,
+      events: blocks.get(number) ?? [],
+    }),
+  )
+  await applyBlocks(sql, run, context)
+  // Anchors are applied last in a run; this one belongs under the last final block.
+  await sql`update anchor set block = 900`
+  if (progress.logged > 0) await logEntries(sql, progress.logged)
   if (progress.final > 0) await applyFinal(sql, block(1000 + 10 * (progress.final - 1)))
 }
 

@@ -167,6 +167,21 @@ describe('closing', () => {
     await server.close()
   })
 
+  test('does not wait for a client that keeps its connection after the answer', async () => {
+    const { app, asked, release } = slowApp()
+    const server = await start({ graceMs: 60_000 }, app)
+    const socket: Socket = connect(server.port, '127.0.0.1')
+    socket.write('GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await asked
+    const begun = Date.now()
+    const closed = server.close()
+    release()
+    await once(socket, 'data')
+    await closed
+    expect(Date.now() - begun).toBeLessThan(3_000)
+    socket.destroy()
+  })
+
   test('cuts off what outlasts the grace', async () => {
     const { app, asked } = slowApp()
     const server = await start({ graceMs: 50 }, app)

@@ -106,6 +106,17 @@ describe('submissions', () => {
     },
   )
 
+  test('are anchored only as far as the log here goes, as after a restore', async () => {
+    await database.sql`update anchor set size = 8`
+    try {
+      expect(await ids('?state=anchored')).toEqual([4, 3, 2, 1, 0].map(submissionId))
+      expect(await ids('?state=logged')).toEqual([])
+      expect(await ids('?state=final')).toEqual([6, 5].map(submissionId))
+    } finally {
+      await database.sql`update anchor set size = 3`
+    }
+  })
+
   test('are filtered by their fields, alone and together', async () => {
     const even = [10, 8, 6, 4, 2, 0].map(submissionId)
     expect(await ids(`?contributor=${ALICE.account}`)).toEqual(even)

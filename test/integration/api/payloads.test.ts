@@ -10,6 +10,7 @@ import { MAX_PAYLOAD_BYTES, STORAGE_CONTEXT, type StorageReceipt } from '../../.
 import { RECEIPT_KEY, startApi, type TestApi } from '../../support/api.ts'
 import { ALICE, BOB, CHAIN, deployment, fillGraph, STRANGER } from '../../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
+import { until } from '../../support/world.ts'
 
 let database: TestDatabase
 let api: TestApi
@@ -184,13 +185,29 @@ describe('a payload is refused, and not kept,', () => {
 
   test('beyond the quota, until what is here is settled', async () => {
     const first = payload(BOB)
-    const own = await testDatabase()
+    const own = await testDatabase({ max: 12 })
     await fillGraph(own.sql, { submitted: 1, settled: 1, final: 0, logged: 0, anchored: 0 })
     const small = await startApi({ sql: own.sql, deployment, quotaBytes: first.length + 10 })
     try {
       const others = [payload(BOB), payload(BOB)]
-      // All at once: they must not pass a quota together that only one of them fits.
-      const answers = await Promise.all([first, ...others].map((bytes) => put(small, hashOf(bytes), bytes)))
+      // All at once, held up where they are about to be stored: they must not pass a quota together that fits only one.
+      const { promise: held, resolve: hold } = Promise.withResolvers<void>()
+      const { promise: released, resolve: release } = Promise.withResolvers<void>()
+      const lock = own.sql.begin(async (tx) => {
+        await tx`lock table payload in share mode`
+        hold()
+        await released
+      })
+      await held
+      const sent = Promise.all([first, ...others].map((bytes) => put(small, hashOf(bytes), bytes)))
+      await until('all to wait', async () => {
+        const [row] =
+          await own.sql`select count(*) as n from pg_locks where not granted and pid <> pg_backend_pid()`
+        return row?.['n'] >= 3 || undefined
+      })
+      release()
+      await lock
+      const answers = await sent
       expect(answers.map((a) => a.status).sort()).toEqual([201, 429, 429])
       const late = answers.find((a) => a.status === 429) as Response
       expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0)

@@ -204,6 +204,26 @@ describe('a bundle is refused', () => {
     }
   })
 
+  test('while the log here is behind its anchor, as after a restore', async () => {
+    await database.sql`update log_head set size = size - 1`
+    try {
+      expect((await refused('good')).code).toBe('NOT_ANCHORED')
+    } finally {
+      await database.sql`update log_head set size = size + 1`
+    }
+  })
+
+  test('when the endpoint is on another branch than the index', async () => {
+    const [kept] = await database.sql`select final_hash from cursor`
+    await database.sql`update cursor set final_hash = ${new Uint8Array(32)}`
+    try {
+      expect(await refused('good')).toMatchObject({ status: 503, code: 'RPC_INCONSISTENT' })
+    } finally {
+      await database.sql`update cursor set final_hash = ${kept?.['final_hash']}`
+    }
+    expect((await fetchProof('good')).status).toMatchObject(basic)
+  })
+
   test('when the chain does not answer, for now', async () => {
     const dead = createRpc(
       { urls: ['http://127.0.0.1:1'], chainId: 31337 },
@@ -258,9 +278,13 @@ describe('the checkpoint of a bundle', () => {
     await expect(sign(size, new Uint8Array(32))).rejects.toMatchObject({ code: 'LOG_DIVERGED' })
   })
 
-  test('of another root than the anchored one ends in an error, not in a bundle', () =>
-    withoutCheckpoints(async () => {
-      await database.sql`insert into checkpoint (size, root, note) values (${settledNames.length}, ${new Uint8Array(32)}, 'x')`
+  test('of another root than the anchored one ends in an error, not in a bundle', async () => {
+    const [kept] = await database.sql`select root from checkpoint where size = ${settledNames.length}`
+    await database.sql`update checkpoint set root = ${new Uint8Array(32)} where size = ${settledNames.length}`
+    try {
       expect((await refused('good')).status).toBe(500)
-    }))
+    } finally {
+      await database.sql`update checkpoint set root = ${kept?.['root']} where size = ${settledNames.length}`
+    }
+  })
 })
