@@ -39,7 +39,7 @@ export const dev: Action = async (call, _args, options) => {
   const begun = clock.now()
   const logger = createLogger(config.logLevel)
   const progress = (what: string, ms: number) =>
-    call.note(`  ${what.padEnd(12)}${(ms / 1000).toFixed(1)} s\n`)
+    call.note(`  ${what.padEnd(14)}${(ms / 1000).toFixed(1)} s\n`)
   try {
     if (options['fresh'] === true) {
       await removeDevnet(config.dataDir, logger)
