@@ -7,17 +7,13 @@ import { frontMatterOf, hostPayload } from './payload.ts'
 import { Random } from './random.ts'
 import { Weather } from './readings.ts'
 import { type Member, POLL_MS } from './setup.ts'
-import { EXAMPLE_SENSOR, FLEET_SITES, type Role, type Station } from './stations.ts'
+import { ALL_SHARES, EXAMPLE_SENSOR, SHARES, type Station } from './stations.ts'
 import { attestations, expiration } from './validator.ts'
 
 /** Submissions of one transaction, at most. */
 const MAX_BATCH = 16
 /** Milliseconds between the readings of a payload that holds several. */
 const SPACING_MS = 10_000
-/** How much each role submits, against an ordinary contributor. */
-const SHARES: Readonly<Record<Role, number>> = { ordinary: 1, validator: 1, rotator: 0.6, unproved: 0.2 }
-const ALL_SHARES = FLEET_SITES.reduce((sum, { role }) => sum + SHARES[role], 0)
-
 interface Sent {
   readonly sensor: string
   readonly bytes: Uint8Array

@@ -53,7 +53,10 @@ export class PayloadFiles {
   /** The payload of that name; null where there is none. */
   async get(name: string): Promise<Uint8Array | null> {
     if (!this.#sizes.has(name)) return null
-    return readFile(this.#path(name)).catch(() => null)
+    return readFile(this.#path(name)).then(
+      (bytes) => new Uint8Array(bytes),
+      () => null,
+    )
   }
 
   get count(): number {

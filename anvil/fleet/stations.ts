@@ -101,6 +101,15 @@ export const FLEET_SITES: readonly Site[] = SITES.map(([role, count], i) => {
   return { role, stations: STATIONS.slice(first, first + count) }
 })
 
+/** How much each role submits, against an ordinary contributor. */
+export const SHARES: Readonly<Record<Role, number>> = {
+  ordinary: 1,
+  validator: 1,
+  rotator: 0.6,
+  unproved: 0.2,
+}
+export const ALL_SHARES = FLEET_SITES.reduce((sum, { role }) => sum + SHARES[role], 0)
+
 /** Where the seed's own example comes from. */
 export const EXAMPLE_SENSOR = 'helium_001'
 export const FLEET_DATASET = 'helium_sensors'
