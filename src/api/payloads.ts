@@ -3,6 +3,7 @@ import { concat } from '../core/bytes.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { MAX_PAYLOAD_BYTES, storedPayload, storePayload, tooLarge } from '../service/payloads.ts'
 import { sendBytes, untrusted } from './conditional.ts'
+import { ApiError } from './problem.ts'
 import type { ApiEnv } from './request.ts'
 import { answer, bytes, failure, noQuery, StorageReceipt } from './schemas.ts'
 
@@ -65,15 +66,21 @@ export function payloadRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): vo
   })
 }
 
-/** The request's body, read only as far as a payload may reach. Throws `PAYLOAD_TOO_LARGE`. */
+/** The request's body, read only as far as a payload may reach. Throws `PAYLOAD_TOO_LARGE` or `REQUEST_INVALID`. */
 async function readBody(request: Request): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > MAX_PAYLOAD_BYTES) throw tooLarge()
   const parts: Uint8Array[] = []
   let length = 0
-  for await (const part of request.body ?? []) {
-    length += part.length
-    if (length > MAX_PAYLOAD_BYTES) throw tooLarge()
-    parts.push(part)
+  try {
+    for await (const part of request.body ?? []) {
+      length += part.length
+      if (length > MAX_PAYLOAD_BYTES) break
+      parts.push(part)
+    }
+  } catch {
+    // The client went away: nobody reads this answer, and nothing here is broken.
+    throw new ApiError('REQUEST_INVALID', 'the body ended before its end')
   }
+  if (length > MAX_PAYLOAD_BYTES) throw tooLarge()
   return concat(...parts)
 }

@@ -222,7 +222,7 @@ const keep = (
   sql.begin(async (tx) => {
     const sender = fromHex(account)
     // One upload of a contributor after another: two at once could both pass a quota that holds only one of them.
-    await tx`select 1 from contributor where account = ${sender} for no key update`
+    await tx`select pg_advisory_xact_lock(hashtextextended(${`dunes payload quota ${account}`}, 0))`
     const [held] = await tx`select 1 from payload where sha256 = ${hash}`
     if (held) return false
     const used = await unsettledPayloadBytes(tx, sender)

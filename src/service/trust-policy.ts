@@ -70,6 +70,12 @@ export async function deploymentTrustPolicy(ctx: ServiceContext): Promise<TrustP
       },
     )
   }
+  if (checkpointVkeys.length === 0) {
+    throw new ServiceError('NO_SIGNER', 'this process does not know who signs the checkpoints', {
+      hint: 'ask the indexer itself',
+      exitCode: 3,
+    })
+  }
   let policy = made.get(ctx)
   if (!policy) {
     policy = makeTrustPolicy({ rpc, deployment, checkpointVkeys, receiptKeys })

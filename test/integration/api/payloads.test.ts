@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Problem } from '../../../src/api/problem.ts'
 import { fromBase64, sha256, toHex, utf8 } from '../../../src/core/bytes.ts'
 import { jcsBytes } from '../../../src/core/json.ts'
+import { silentLogger } from '../../../src/core/logger.ts'
 import { mlDsa } from '../../../src/core/ml-dsa-native.ts'
+import { connect } from '../../../src/graph/connect.ts'
 import { buildMaml } from '../../../src/maml/build.ts'
 import { signMaml } from '../../../src/maml/sign.ts'
 import { MAX_PAYLOAD_BYTES, STORAGE_CONTEXT, type StorageReceipt } from '../../../src/service/payloads.ts'
@@ -95,6 +97,27 @@ describe('a payload is kept', () => {
     expect(told.filter((h) => h === hash)).toHaveLength(1)
   })
 
+  test('by a role that may read everything and insert payloads, and nothing else', async () => {
+    const role = `uploads_${Date.now()}`
+    const { sql } = database
+    await sql`create role ${sql(role)}`
+    await sql`grant usage on schema public to ${sql(role)}`
+    await sql`grant select on all tables in schema public to ${sql(role)}`
+    await sql`grant insert on payload to ${sql(role)}`
+    const weak = await connect(`${database.url}&role=${role}`)
+    const upload = await startApi({ sql: weak, deployment })
+    try {
+      await expect(weak`delete from payload`).rejects.toThrow('permission denied')
+      const bytes = payload(ALICE)
+      expect((await put(upload, hashOf(bytes), bytes)).status).toBe(201)
+    } finally {
+      await upload.close()
+      await weak.end({ timeout: 5 })
+      await sql`drop owned by ${sql(role)}`
+      await sql`drop role ${sql(role)}`
+    }
+  })
+
   test('for the contributor that a header names, where the front matter names none', async () => {
     const bytes = payload(BOB, { named: false })
     expect((await refused(await put(api, hashOf(bytes), bytes))).code).toBe('PAYLOAD_REFUSED')
@@ -163,6 +186,30 @@ describe('a payload is refused, and not kept,', () => {
       sent.flushHeaders()
     })
     expect(status).toBe(413)
+  })
+
+  test('when its sender goes away in the middle, which is no fault of ours', async () => {
+    const logged: string[] = []
+    const note = (_: object, message: string) => void logged.push(message)
+    const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
+    const debug = (facts: object) => 'status' in facts && facts.status === 400 && answer()
+    const own = await startApi({
+      sql: database.sql,
+      deployment,
+      logger: { ...silentLogger, error: note, warn: note, debug },
+    })
+    try {
+      const sent = request(`${own.url}/v1/payloads/${hashOf(utf8('x'))}`, {
+        method: 'PUT',
+        headers: { 'Content-Length': '100' },
+      })
+      sent.on('error', () => {})
+      sent.write('abc', () => sent.destroy())
+      await answered
+      expect(logged).toEqual([])
+    } finally {
+      await own.close()
+    }
   })
 
   test('when it is longer than the limit without having said so', async () => {

@@ -188,11 +188,12 @@ describe('a bundle is refused', () => {
 
   test('by a process without a chain, and one without keys says what it cannot sign', async () => {
     const alone = await startApi({ ...settings, rpc: null })
-    const keyless = await startApi({ ...settings, receiptKey: null })
+    const keyless = await startApi({ ...settings, receiptKey: null, checkpointVkeys: [] })
     await database.sql`delete from receipt_signature`
     try {
       expect(await refused('good', '', alone)).toMatchObject({ status: 503, code: 'CHAIN_UNAVAILABLE' })
       expect((await alone.get('/trust-policy.json')).status).toBe(503)
+      expect((await keyless.get('/trust-policy.json')).status).toBe(503)
       expect(await refused('good', '?include=receipt', keyless)).toMatchObject({
         status: 503,
         code: 'NO_SIGNER',
