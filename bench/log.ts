@@ -1,81 +1,114 @@
+import { createHash } from 'node:crypto'
 import { utf8 } from '../src/core/bytes.ts'
 import { mlDsa } from '../src/core/ml-dsa-native.ts'
 import { appendLeaves, emptyState } from '../src/log/append.ts'
 import { ed25519Signer, mlDsa44Signer, openCheckpoint, signCheckpoint } from '../src/log/checkpoint.ts'
-import { leafHash, verifyConsistency, verifyInclusion } from '../src/log/merkle.ts'
+import { leafHash, nodeHash, verifyConsistency, verifyInclusion } from '../src/log/merkle.ts'
 import { consistencyProof, inclusionProof, rootAt } from '../src/log/proof.ts'
 import type { ReadTile } from '../src/log/read.ts'
+import { against, againstTiming, type Figure, latency, measure, median, must, rate } from './measure.ts'
 
 const BATCH = 256
 const LEAVES = 1_000_000
-const ROUNDS = 300
+/** The million is appended in so many runs, each with a rate of its own. */
+const RUNS = 8
+const PLACES = 300
 const ENTRY_BYTES = 1200
 
-/** Median microseconds of `rounds` runs of `work`, which is given the number of the run. */
-async function medianMicros(rounds: number, work: (round: number) => unknown): Promise<number> {
-  const times: number[] = []
-  for (let round = 0; round < rounds; round++) {
-    const start = performance.now()
-    await work(round)
-    times.push((performance.now() - start) * 1000)
-  }
-  return times.sort((a, b) => a - b)[rounds >> 1] as number
-}
-
-function must(check: { ok: boolean }): void {
-  if (!check.ok) throw new Error('the bench built a proof that does not verify')
-}
-
-/**
- * Speed of the log in memory, one thread: hashing entries of 1,200 bytes into leaves, appending a million leaf hashes
- * in batches of 256, then building and verifying proofs and checkpoints at that size. `_per_s` are rates, `_us` medians.
- */
-export async function benchLog(): Promise<Record<string, number>> {
+/** The log in memory, on one thread: hashing, appending, proofs and checkpoints at a million leaves. */
+export async function benchLog(): Promise<Figure[]> {
+  const out: Figure[] = []
   const entry = new Uint8Array(ENTRY_BYTES).fill(0x61)
-  const hashed = 20_000
-  let start = performance.now()
-  for (let i = 0; i < hashed; i++) leafHash(entry)
-  const leafHashesPerSecond = hashed / ((performance.now() - start) / 1000)
+  const left = leafHash(utf8('left'))
+  const node = new Uint8Array(65)
+  const hashing = await measure({
+    leaf: () => leafHash(entry),
+    nativeLeaf: () => createHash('sha256').update(entry).digest(),
+    node: () => nodeHash(left, left),
+    nativeNode: () => createHash('sha256').update(node).digest(),
+  })
+  out.push(
+    latency('leaf_hash_1200_bytes', 'us', hashing.leaf.micros, {
+      comparedWith: [againstTiming(hashing.leaf, 'the same bytes, native SHA-256', hashing.nativeLeaf)],
+      note: 'in JavaScript, as verifiers in browsers have it',
+    }),
+    latency('node_hash', 'us', hashing.node.micros, {
+      comparedWith: [againstTiming(hashing.node, 'the same bytes, native SHA-256', hashing.nativeNode)],
+    }),
+  )
 
   const tiles = new Map<string, Uint8Array>()
   const read: ReadTile = ({ level, index }) => tiles.get(`${level}/${index}`)
   const leaf = (index: number) => leafHash(utf8(String(index)))
+  const rates: number[] = []
   let state = emptyState()
-  let appending = 0
-  while (state.size < LEAVES) {
-    const count = Math.min(BATCH, LEAVES - state.size)
-    const leaves = Array.from({ length: count }, (_, i) => leaf(state.size + i))
-    start = performance.now()
-    const next = appendLeaves(state, leaves)
-    for (const { level, index, hashes } of next.tiles) tiles.set(`${level}/${index}`, hashes)
-    appending += performance.now() - start
-    state = next.state
+  for (let run = 1; run <= RUNS; run++) {
+    const end = (LEAVES / RUNS) * run
+    const before = state.size
+    let ms = 0
+    while (state.size < end) {
+      const leaves = Array.from({ length: Math.min(BATCH, end - state.size) }, (_, i) => leaf(state.size + i))
+      const start = performance.now()
+      const next = appendLeaves(state, leaves)
+      for (const { level, index, hashes } of next.tiles) tiles.set(`${level}/${index}`, hashes)
+      ms += performance.now() - start
+      state = next.state
+    }
+    rates.push(((end - before) * 1000) / ms)
   }
+  out.push(
+    rate('log_append', 'leaves/s', rates, LEAVES, {
+      comparedWith: [
+        against(median(rates), 'node hashes a second (JavaScript)', '1/s', median(hashing.node.rates)),
+        against(median(rates), 'node hashes a second (native)', '1/s', median(hashing.nativeNode.rates)),
+      ],
+      note: `leaf hashes in batches of ${BATCH}, in memory; a tree has one node for each leaf`,
+    }),
+  )
 
   const root = await rootAt(LEAVES, read)
-  // A stride that is prime to the size spreads the rounds over the whole log, the same in each run.
-  const place = (round: number) => (round * 618_033) % LEAVES
-  const inclusions: Uint8Array[][] = []
-  const consistencies: { size: number; root: Uint8Array; proof: Uint8Array[] }[] = []
-  const buildInclusion = await medianMicros(ROUNDS, async (round) => {
-    inclusions.push(await inclusionProof(place(round), LEAVES, read))
-  })
-  const verifyInclusionMicros = await medianMicros(ROUNDS, (round) => {
-    const index = place(round)
-    must(verifyInclusion(index, LEAVES, leaf(index), inclusions[round] as Uint8Array[], root))
-  })
-  for (let round = 0; round < ROUNDS; round++) {
-    const size = place(round) + 1
-    consistencies.push({ size, root: await rootAt(size, read), proof: [] })
+  // A stride that is prime to the size spreads the places over the whole log, the same in each run.
+  const places = Array.from({ length: PLACES }, (_, n) => (n * 618_033) % LEAVES)
+  const proofs = await Promise.all(
+    places.map(async (index) => ({
+      index,
+      leaf: leaf(index),
+      inclusion: await inclusionProof(index, LEAVES, read),
+      size: index + 1,
+      root: await rootAt(index + 1, read),
+      consistency: await consistencyProof(index + 1, LEAVES, read),
+    })),
+  )
+  const inTurn = <T>(work: (at: (typeof proofs)[number]) => T) => {
+    let n = 0
+    return () => work(proofs[n++ % PLACES]!)
   }
-  const buildConsistency = await medianMicros(ROUNDS, async (round) => {
-    const at = consistencies[round] as (typeof consistencies)[number]
-    at.proof = await consistencyProof(at.size, LEAVES, read)
+  const proving = await measure({
+    buildInclusion: inTurn(({ index }) => inclusionProof(index, LEAVES, read)),
+    verifyInclusion: inTurn(({ index, leaf: hash, inclusion }) =>
+      must(verifyInclusion(index, LEAVES, hash, inclusion, root).ok, 'an inclusion proof does not verify'),
+    ),
+    buildConsistency: inTurn(({ size }) => consistencyProof(size, LEAVES, read)),
+    verifyConsistency: inTurn(({ size, consistency, root: old }) =>
+      must(verifyConsistency(size, LEAVES, consistency, old, root).ok, 'a consistency proof does not verify'),
+    ),
   })
-  const verifyConsistencyMicros = await medianMicros(ROUNDS, (round) => {
-    const at = consistencies[round] as (typeof consistencies)[number]
-    must(verifyConsistency(at.size, LEAVES, at.proof, at.root, root))
-  })
+  const hashes = (proof: 'inclusion' | 'consistency') =>
+    `${median(proofs.map((at) => at[proof].length))} hashes at the median`
+  out.push(
+    latency('inclusion_build_1m', 'us', proving.buildInclusion.micros, {
+      note: `tiles in memory; ${hashes('inclusion')}`,
+    }),
+    latency('inclusion_verify_1m', 'us', proving.verifyInclusion.micros, {
+      comparedWith: [againstTiming(proving.verifyInclusion, 'one node hash', hashing.node)],
+    }),
+    latency('consistency_build_1m', 'us', proving.buildConsistency.micros, {
+      note: `tiles in memory; ${hashes('consistency')}`,
+    }),
+    latency('consistency_verify_1m', 'us', proving.verifyConsistency.micros, {
+      comparedWith: [againstTiming(proving.verifyConsistency, 'one node hash', hashing.node)],
+    }),
+  )
 
   const origin = 'dunes.example/bench'
   const signers = [
@@ -83,21 +116,15 @@ export async function benchLog(): Promise<Record<string, number>> {
     mlDsa44Signer(origin, new Uint8Array(32).fill(2), mlDsa),
   ]
   const checkpoint = { origin, size: LEAVES, root, timestamp: 0 }
-  let note = ''
-  const signMicros = await medianMicros(50, () => {
-    note = signCheckpoint(checkpoint, signers)
-  })
+  const note = signCheckpoint(checkpoint, signers)
   const vkeys = signers.map(({ vkey }) => vkey)
-  const openMicros = await medianMicros(50, () => must(openCheckpoint(note, { origin, vkeys, mlDsa })))
-
-  return {
-    log_leaf_hash_1200_bytes_per_s: leafHashesPerSecond,
-    log_append_batches_of_256_per_s: LEAVES / (appending / 1000),
-    log_inclusion_build_1m_us: buildInclusion,
-    log_inclusion_verify_1m_us: verifyInclusionMicros,
-    log_consistency_build_1m_us: buildConsistency,
-    log_consistency_verify_1m_us: verifyConsistencyMicros,
-    log_checkpoint_sign_us: signMicros,
-    log_checkpoint_open_us: openMicros,
-  }
+  const signing = await measure({
+    sign: () => signCheckpoint(checkpoint, signers),
+    open: () => must(openCheckpoint(note, { origin, vkeys, mlDsa }).ok, 'a checkpoint does not open'),
+  })
+  out.push(
+    latency('checkpoint_sign', 'us', signing.sign.micros, { note: 'Ed25519 and ML-DSA-44' }),
+    latency('checkpoint_open', 'us', signing.open.micros, { note: 'both signatures verified' }),
+  )
+  return out
 }

@@ -1,0 +1,95 @@
+import { parseArgs } from 'node:util'
+import { DunesError, describeError } from '../src/core/error.ts'
+import { readEnvironment } from './environment.ts'
+import { benchGas } from './gas.ts'
+import { benchIngest } from './ingest.ts'
+import { benchJudge } from './judge.ts'
+import { benchLog } from './log.ts'
+import { benchMaml } from './maml.ts'
+import type { Figure } from './measure.ts'
+import { benchProof } from './proof.ts'
+import { benchReceipt } from './receipt.ts'
+import { type Bench, openScratch } from './scratch.ts'
+import { benchSignature } from './signature.ts'
+
+/** The groups of figures, in the order in which they run. */
+const GROUPS: Readonly<Record<string, { about: string; run: (bench: Bench) => Promise<Figure[]> }>> = {
+  maml: { about: 'parsing payloads of 1, 64 and 1,000 readings', run: benchMaml },
+  signature: { about: 'ML-DSA-65 by itself, native and in JavaScript', run: benchSignature },
+  judge: { about: 'the whole verdict on a payload, and what its signature adds', run: benchJudge },
+  receipt: { about: 'entries and .mu receipts', run: benchReceipt },
+  log: { about: 'a Merkle log of a million leaves, and checkpoints', run: benchLog },
+  proof: { about: 'size and offline verification of proof bundles', run: benchProof },
+  gas: { about: 'gas of the contracts, on anvil', run: benchGas },
+  ingest: { about: 'the whole indexer, on anvil and PostgreSQL', run: benchIngest },
+}
+
+const HELP = `Usage: npm run --silent bench -- [--only GROUP[,GROUP...]]
+
+Measures Dunes on this machine and prints one JSON document; says on stderr how far it is.
+It asserts nothing about time. docs/benchmarks.md says what the figures mean.
+
+Groups:
+${Object.entries(GROUPS)
+  .map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`)
+  .join('\n')}
+`
+
+function wantedGroups(only: string | undefined): string[] {
+  const all = Object.keys(GROUPS)
+  if (only === undefined) return all
+  const names = only.split(',').map((name) => name.trim())
+  const unknown = names.find((name) => !all.includes(name))
+  if (unknown !== undefined)
+    throw new DunesError('USAGE', `there is no group ${JSON.stringify(unknown)}`, {
+      hint: `choose from ${all.join(', ')}`,
+      exitCode: 2,
+    })
+  return all.filter((name) => names.includes(name))
+}
+
+function readArguments(): { only: string | undefined; help: boolean } {
+  try {
+    const { values } = parseArgs({
+      options: { only: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    })
+    return { only: values.only, help: values.help ?? false }
+  } catch (error) {
+    throw new DunesError('USAGE', (error as Error).message, { hint: 'see --help', exitCode: 2 })
+  }
+}
+
+async function main(): Promise<void> {
+  const { only, help } = readArguments()
+  if (help) return void process.stdout.write(HELP)
+  const groups = wantedGroups(only)
+  const environment = readEnvironment()
+  const scratch = openScratch()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => scratch.close().finally(() => process.exit(130)))
+  try {
+    const results: Record<string, Figure[]> = {}
+    for (const name of groups) {
+      const group = GROUPS[name]!
+      scratch.progress(`${name}: ${group.about}`)
+      const begun = performance.now()
+      results[name] = await group.run(scratch)
+      scratch.progress(`${name}: done in ${((performance.now() - begun) / 1000).toFixed(1)} s`)
+      await scratch.close()
+    }
+    process.stdout.write(`${JSON.stringify({ environment, results }, null, 2)}\n`)
+  } finally {
+    await scratch.close()
+  }
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`${describeError(error)}\n`)
+  if (error instanceof DunesError) process.exitCode = error.exitCode
+  else {
+    process.stderr.write(`${error instanceof Error ? error.stack : error}\n`)
+    process.exitCode = 1
+  }
+}
