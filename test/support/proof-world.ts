@@ -57,6 +57,10 @@ export interface WorldOptions {
   forge?: boolean
   /** Changes an entry after its record was made, and its place in the log: an indexer that lies about the chain. */
   lie?: (entry: Entry) => Entry
+  /** Makes the payload of its unsigned bytes, where it is not signed by the contributor's key. */
+  sign?: (unsigned: Uint8Array) => Uint8Array
+  /** Payload length as the contributor declared it, where that is wrong. */
+  declaredBytes?: number
   /** Code hash of the anchor account, where it is not the pinned one. */
   anchorCode?: Uint8Array
 }
@@ -102,20 +106,17 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     const who = index % 2
     const contributor = fill(0xa0 + who, 20)
     const publicKey = publicKeys[who]!
-    const payload = signMaml(
-      buildMaml({
-        readings: [
-          {
-            sensor_id: `sensor_${who}`,
-            air_quality: 80 + index,
-            note: salt,
-            timestamp: '2025-10-01T23:30:00Z',
-          },
-        ],
-      }),
-      keySeed(who),
-      mlDsa,
-    )
+    const unsigned = buildMaml({
+      readings: [
+        {
+          sensor_id: `sensor_${who}`,
+          air_quality: 80 + index,
+          note: salt,
+          timestamp: '2025-10-01T23:30:00Z',
+        },
+      ],
+    })
+    const payload = options.sign?.(unsigned) ?? signMaml(unsigned, keySeed(who), mlDsa)
     const uri = `https://payloads.example/${salt}/${index}`
     const keyIndex = 3 * who
     const fields = {
@@ -127,7 +128,7 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
       dataset: 'helium_sensors',
       schemaSha256: fill(0x51, 32),
       payloadHash: toHex(sha256(payload)),
-      payloadBytes: payload.length,
+      payloadBytes: options.declaredBytes ?? payload.length,
       uriSha256: toHex(sha256(utf8(uri))),
       keyId: toHex(sha256(publicKey)),
       submittedBlock: 100 + index,
@@ -151,7 +152,7 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
       dataset: fields.dataset,
       schemaSha256: fields.schemaSha256,
       uriSha256: fields.uriSha256,
-      payload: { sha256: fields.payloadHash, bytes: payload.length },
+      payload: { sha256: fields.payloadHash, bytes: fields.payloadBytes },
       payloadSig: { alg: 'ML-DSA-65', keyId: fields.keyId, sha256: fill(0x52, 32) },
       readings: 1,
       submitted: { block: fields.submittedBlock, logIndex: 0 },

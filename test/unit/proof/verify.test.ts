@@ -1,13 +1,14 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { keyPossessionDigest } from '../../../src/chain/record.ts'
 import { anchorSlots, registrySlots } from '../../../src/chain/slots.ts'
-import { type Hex, sha256, toHex, utf8 } from '../../../src/core/bytes.ts'
+import { concat, type Hex, sha256, toHex, utf8 } from '../../../src/core/bytes.ts'
 import { nobleMlDsa } from '../../../src/core/ml-dsa.ts'
 import { mlDsa } from '../../../src/core/ml-dsa-native.ts'
 import { ed25519Signer } from '../../../src/log/checkpoint.ts'
 import { formatTlogProof, parseTlogProof } from '../../../src/log/tlog-proof.ts'
 import { formatVkey } from '../../../src/log/vkey.ts'
 import { provePossession } from '../../../src/maml/possession.ts'
+import { signMaml } from '../../../src/maml/sign.ts'
 import { type AccountEvidence, type Bundle, encodeBundle } from '../../../src/proof/bundle.ts'
 import { BundleError } from '../../../src/proof/error.ts'
 import { CLAIM_NAMES, explainClaim } from '../../../src/proof/explain.ts'
@@ -22,6 +23,7 @@ import {
   proofWorld,
   REGISTRY,
   type TestBlock,
+  type WorldOptions,
 } from '../../support/proof-world.ts'
 
 let world: ProofWorld
@@ -100,6 +102,18 @@ describe('a good bundle', () => {
       checkpoint: { origin: world.policy.origin, size: 8, root: expect.stringMatching(/^0x/) },
     })
     for (const row of run(good).claims) expect(explainClaim(row)).toContain(row.reason)
+  })
+
+  it('is explained in plain words, whatever came of a claim', () => {
+    const rows = run(good, world.policy, `0x${'12'.repeat(32)}`).claims
+    expect(rows.map(explainClaim)).toEqual([
+      expect.stringMatching(/^The receipt is in the log, .*leaf 3 of the 8/),
+      "This does not hold: the bundle's header is not the header of the trusted block.",
+      "This does not hold: the bundle's header is not the header of the trusted block.",
+      "This does not hold: the bundle's header is not the header of the trusted block.",
+      'Nothing is said about this: it needs onChain, which is failed.',
+      expect.stringMatching(/^The indexer itself signed this receipt/),
+    ])
   })
 
   it('proves the default claims without payload, key and signatures, and says what it does not claim', () => {
@@ -217,6 +231,14 @@ describe('the deployment', () => {
   ] as const)('fails what the %s says when its code is not the pinned one', (contract, expected) => {
     const codeHashes = { ...world.policy.codeHashes, [contract]: `0x${'00'.repeat(32)}` as Hex }
     expect(marks(good, { ...world.policy, codeHashes })).toBe(expected)
+  })
+
+  it('fails where the proof shows that there is no such account', () => {
+    const anchor = `0x${'05'.repeat(20)}` as const
+    const absent = block.evidence(anchor, [])
+    const bundle = withAccounts(good, [good.evidence.accounts[0]!, absent])
+    expect(marks(bundle, { ...world.policy, anchor })).toBe('++--++')
+    expect(claim('anchored', bundle, { ...world.policy, anchor }).reason).toContain('there is no account')
   })
 
   it('fails on evidence about other accounts', () => {
@@ -365,6 +387,8 @@ describe('anchored and appendOnly', () => {
     const empty = await world.block({ anchoredSize: 0 })
     const bundle = without(await world.bundle(empty, { index: 3, checkpointSize: 8 }), 'consistency')
     expect(marks(bundle, world.policy, empty.hash)).toBe('++-000')
+    // Every tree extends the empty one, so the proof from size 0 is empty and says nothing.
+    expect(marks({ ...bundle, consistency: [] }, world.policy, empty.hash)).toBe('++-000')
   })
 
   it("takes no head from another block's state", async () => {
@@ -398,6 +422,59 @@ describe('contributorSigned', () => {
       '++++-+',
     )
     expect(marks({ ...good, publicKey: new Uint8Array(0) })).toBe('++++-+')
+  })
+
+  /** A world in which the chain says something else of its payloads, and a full bundle of it. */
+  const otherwise = async (options: WorldOptions) => {
+    const other = await proofWorld(options)
+    const at = await other.block({ anchoredSize: 8 })
+    return { bundle: await other.bundle(at, { index: 3, full: true }), policy: other.policy, hash: at.hash }
+  }
+
+  it("fails where the declared length is not the payload's", async () => {
+    const { bundle, policy, hash } = await otherwise({ declaredBytes: 7 })
+    expect(claim('contributorSigned', bundle, policy, hash)).toMatchObject({
+      status: 'failed',
+      reason: 'the payload has 6785 bytes, the chain says 7',
+    })
+    expect(marks(bundle, policy, hash)).toBe('++++-+')
+  })
+
+  it('takes no key but the one in force at the submission, be it the one that signed', async () => {
+    const thief = new Uint8Array(32).fill(0x99)
+    const { bundle, policy, hash } = await otherwise({ sign: (bytes) => signMaml(bytes, thief, mlDsa) })
+    expect(claim('contributorSigned', bundle, policy, hash).reason).toContain('signature does not verify')
+    const digest = keyPossessionDigest({
+      chainId: CHAIN_ID,
+      registry: REGISTRY,
+      account: world.leaves[3]!.entry.contributor,
+      keyIndex: 3,
+    })
+    const stolen = {
+      ...bundle,
+      publicKey: mlDsa.publicKey(65, thief),
+      possession: { keyIndex: 3, signature: provePossession(thief, digest, mlDsa) },
+    }
+    expect(claim('contributorSigned', stolen, policy, hash)).toMatchObject({
+      status: 'failed',
+      reason: 'the public key is not the one in force at the submission',
+    })
+  })
+
+  it('fails on a payload without a signature, with one out of form, and on what is no MAML', async () => {
+    for (const [sign, reason] of [
+      [(bytes: Uint8Array) => bytes, 'no signature in form'],
+      [
+        (bytes: Uint8Array) => concat(bytes, utf8('## Signature\nCRYSTALS-Dilithium: 0x1234\n')),
+        'no signature in form',
+      ],
+      [() => utf8('hello'), 'line 1'],
+    ] as const) {
+      // The mirror of what is no MAML is still a mirror, so the entry stays in form.
+      const { bundle, policy, hash } = await otherwise({ sign })
+      expect(marks(bundle, policy, hash)).toBe('++++-+')
+      expect(claim('contributorSigned', bundle, policy, hash).reason).toContain(reason)
+    }
   })
 
   it.each([
@@ -443,6 +520,11 @@ describe('receiptSigned', () => {
     expect(marks(good, rotated)).toBe('++++++')
     expect(marks({ ...good, receiptSig: signEntry(good.entry, seed, mlDsa) }, rotated)).toBe('++++++')
     expect(marks({ ...good, receiptSig: signEntry(good.entry, seed, mlDsa) })).toBe('+++++-')
+  })
+
+  it('stands in the way of a yes where it fails, though nobody asked for it', () => {
+    const { claims } = run({ ...good, receiptSig: world.leaves[4]!.receiptSig })
+    expect(objections(claims).map(({ name }) => name)).toEqual(['receiptSigned'])
   })
 
   it("fails with another entry's signature, and with one of the wrong length", () => {
