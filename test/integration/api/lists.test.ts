@@ -1,6 +1,19 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { z } from 'zod'
 import type { Problem } from '../../../src/api/problem.ts'
+import {
+  Anchor,
+  Contributor,
+  ContributorDetail as ContributorDetailSchema,
+  Dataset,
+  DatasetDetail,
+  Lineage,
+  pageOf,
+  Sensor,
+  Status as StatusSchema,
+  Submission,
+} from '../../../src/api/schemas.ts'
 import type { ContributorDetail, ContributorItem } from '../../../src/service/contributors.ts'
 import type { Page } from '../../../src/service/page.ts'
 import type { Status } from '../../../src/service/status.ts'
@@ -422,6 +435,22 @@ describe('operation', () => {
     for (const path of Object.keys(document.paths)) expect(html).toContain(path)
     expect(html).not.toMatch(/<script|https?:\/\//)
   })
+})
+
+test.each<[string, z.ZodType]>([
+  ['/v1/submissions', pageOf(Submission.strict()).strict()],
+  [`/v1/submissions/${submissionId(2)}`, Submission.strict()],
+  [`/v1/submissions/${submissionId(2)}/lineage`, Lineage.strict()],
+  [`/v1/submissions/${submissionId(11)}/lineage`, Lineage.strict()],
+  ['/v1/contributors', pageOf(Contributor.strict()).strict()],
+  [`/v1/contributors/${BOB.account}`, ContributorDetailSchema.strict()],
+  ['/v1/sensors', pageOf(Sensor.strict()).strict()],
+  ['/v1/datasets', pageOf(Dataset.strict()).strict()],
+  ['/v1/datasets/helium_sensors', DatasetDetail.strict()],
+  ['/v1/anchors', pageOf(Anchor.strict()).strict()],
+  ['/v1/status', StatusSchema.strict()],
+])('%s answers what the document says of it', async (path, schema) => {
+  expect(schema.safeParse(await api.json(path)).error).toBeUndefined()
 })
 
 describe('HTTP', () => {
