@@ -5,7 +5,7 @@ import { anchorGas, anchorPlaces, warmTotals } from '../test/support/anchor-gas.
 import { type Chain, possession, publicKey, startChain, type Target } from '../test/support/contracts.ts'
 import { referenceTree } from '../test/support/merkle-reference.ts'
 import { against, exact, type Figure, must } from './measure.ts'
-import type { Bench } from './scratch.ts'
+import { type Bench, opened } from './scratch.ts'
 
 const BATCH = 64
 /** A payload host's address and a hash: as long as the devnet's URIs. */
@@ -22,8 +22,7 @@ const MADE_UP =
 
 /** Gas used, from the receipts of transactions that anvil mined. Gas does not depend on the machine. */
 export async function benchGas(bench: Bench): Promise<Figure[]> {
-  const chain = await startChain({ quorum: 2 })
-  bench.closing(() => chain.stop())
+  const chain = await opened(bench, startChain({ quorum: 2 }))
   return [...(await registryGas(chain)), ...(await anchorFigures(chain))]
 }
 

@@ -21,7 +21,7 @@ import { reading } from './fixture.ts'
 import { benchLive } from './live.ts'
 import { against, exact, type Figure, median, must, rate, rounded } from './measure.ts'
 import { type PayloadHost, startPayloadHost } from './payload-host.ts'
-import type { Bench } from './scratch.ts'
+import { type Bench, opened } from './scratch.ts'
 
 const STATIONS = 8
 /** Submissions in one transaction. */
@@ -72,8 +72,7 @@ export async function benchIngest(bench: Bench): Promise<Figure[]> {
 async function startDatabases(bench: Bench): Promise<Databases> {
   const dataDir = join(bench.folder(), 'postgres')
   bench.closing(() => removePrivatePostgres(dataDir))
-  const postgres = await startPrivatePostgres({ dataDir })
-  bench.closing(() => postgres.stop())
+  const postgres = await opened(bench, startPrivatePostgres({ dataDir }))
   let made = 0
   return {
     async fresh() {
@@ -99,10 +98,8 @@ async function startDatabases(bench: Bench): Promise<Databases> {
 }
 
 export async function startParts(bench: Bench): Promise<{ world: World; host: PayloadHost }> {
-  const world = await startWorld(STATIONS)
-  bench.closing(() => world.stop())
-  const host = await startPayloadHost()
-  bench.closing(() => host.stop())
+  const world = await opened(bench, startWorld(STATIONS))
+  const host = await opened(bench, startPayloadHost())
   return { world, host }
 }
 

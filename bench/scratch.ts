@@ -21,6 +21,20 @@ export interface Scratch extends Bench {
   close(): Promise<void>
 }
 
+/** Waits for what is being started, and has it stopped at the end, also when the end comes before it has started. */
+export async function opened<T extends { stop(): Promise<void> }>(
+  bench: Bench,
+  starting: Promise<T>,
+): Promise<T> {
+  bench.closing(() =>
+    starting.then(
+      (started) => started.stop(),
+      () => {},
+    ),
+  )
+  return starting
+}
+
 /** Throws `NO_SPACE` where the temporary folder has less room than the bench may need. */
 export function openScratch(): Scratch {
   const { bavail, bsize } = statfsSync(tmpdir())

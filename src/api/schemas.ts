@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import { STAGES } from '../service/explain.ts'
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
+import { STAGES } from '../service/stages.ts'
 import { FILTER_VALUES } from '../service/submissions.ts'
 import { PROBLEM_TYPE } from './problem.ts'
 

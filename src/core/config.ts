@@ -39,7 +39,10 @@ const Settings = z.strictObject({
     .default('.dunes')
     .describe('folder of keys, the private Postgres and the devnet'),
   databaseUrl: z.string().optional().describe('PostgreSQL to use; without it a private one is started'),
-  apiDatabaseUrl: z.string().optional().describe("the API's own connection to it, as a role with fewer rights"),
+  apiDatabaseUrl: z
+    .string()
+    .optional()
+    .describe("the API's own connection to it, as a role with fewer rights"),
   host: z.string().min(1).default('127.0.0.1').describe('address that the API listens on'),
   port: integer(0, 65_535).default(8000).describe('port that the API listens on'),
   allowedHosts: list.default([]).describe('further Host names that the API answers to'),

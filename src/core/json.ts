@@ -183,7 +183,7 @@ export function parseJson(text: string, limits: JsonLimits): Json {
 export function jcs(value: unknown): string {
   try {
     const text = canonicalize(value)
-    if (text !== undefined && text.isWellFormed()) return text
+    if (text?.isWellFormed()) return text
   } catch (cause) {
     throw new DunesError('JCS_UNREPRESENTABLE', 'the value has no canonical JSON', { cause })
   }

@@ -247,11 +247,14 @@ test.each([
   expect(isAlive(pid)).toBe(true)
 })
 
-test.each(['', '{', 'null', '{"pid":"x"}', '{"pid":-1,"stamp":null}'])(
-  'a pid file holding %j is no obstacle',
-  async (content) => {
-    const pidFile = join(folder, 'pid')
-    writeFileSync(pidFile, content)
-    await expect(start({ pidFile })).resolves.toMatchObject({ pid: expect.any(Number) })
-  },
-)
+test.each([
+  '',
+  '{',
+  'null',
+  '{"pid":"x"}',
+  '{"pid":-1,"stamp":null}',
+])('a pid file holding %j is no obstacle', async (content) => {
+  const pidFile = join(folder, 'pid')
+  writeFileSync(pidFile, content)
+  await expect(start({ pidFile })).resolves.toMatchObject({ pid: expect.any(Number) })
+})

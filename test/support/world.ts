@@ -189,6 +189,8 @@ export interface IndexerOptions {
   confirmations?: number
   /** Most blocks of one historical range. */
   rangeBlocks?: number
+  /** Further `host:port` pairs on private addresses that payloads may be fetched from. */
+  hosts?: readonly string[]
 }
 
 /** The whole pipeline over a world's chain and a database. */
@@ -214,7 +216,7 @@ export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {
     deployment: world.deployment,
     source,
     fetcher: createPayloadFetcher({
-      allowedPrivate: [world.host.url.slice('http://'.length)],
+      allowedPrivate: [world.host.url.slice('http://'.length), ...(options.hosts ?? [])],
       connectMs: 500,
       firstByteMs: 500,
       totalMs: 1_000,

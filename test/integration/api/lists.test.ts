@@ -100,24 +100,27 @@ describe('submissions', () => {
     expect(new Set(items.map((item) => item.state))).toEqual(new Set([state]))
   })
 
-  test.each(['', '?state=anchored', '?state=logged', '?state=pending', `?contributor=${BOB.account}`])(
-    'are paged without gaps or repetitions: %s',
-    async (query) => {
-      const all = await ids(query)
-      const paged: string[] = []
-      let cursor: string | null = ''
-      while (cursor !== null) {
-        const page: Page<SubmissionItem> = await list(
-          `${query}${query ? '&' : '?'}limit=2${cursor && `&cursor=${cursor}`}`,
-        )
-        expect(page.items.length).toBeLessThanOrEqual(2)
-        paged.push(...page.items.map((item) => item.id))
-        cursor = page.next_cursor
-      }
-      expect(paged).toEqual(all)
-      expect(all.length).toBeGreaterThan(1)
-    },
-  )
+  test.each([
+    '',
+    '?state=anchored',
+    '?state=logged',
+    '?state=pending',
+    `?contributor=${BOB.account}`,
+  ])('are paged without gaps or repetitions: %s', async (query) => {
+    const all = await ids(query)
+    const paged: string[] = []
+    let cursor: string | null = ''
+    while (cursor !== null) {
+      const page: Page<SubmissionItem> = await list(
+        `${query}${query ? '&' : '?'}limit=2${cursor && `&cursor=${cursor}`}`,
+      )
+      expect(page.items.length).toBeLessThanOrEqual(2)
+      paged.push(...page.items.map((item) => item.id))
+      cursor = page.next_cursor
+    }
+    expect(paged).toEqual(all)
+    expect(all.length).toBeGreaterThan(1)
+  })
 
   test('are anchored only as far as the log here goes, as after a restore', async () => {
     await database.sql`update anchor set size = 8`

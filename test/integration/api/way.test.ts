@@ -4,7 +4,8 @@ import type { Hex } from '../../../src/core/bytes.ts'
 import { mlDsa } from '../../../src/core/ml-dsa-native.ts'
 import { parseMu } from '../../../src/receipt/mu.ts'
 import { verifyEntry } from '../../../src/receipt/sign.ts'
-import type { Lineage, StageName } from '../../../src/service/explain.ts'
+import type { Lineage } from '../../../src/service/explain.ts'
+import type { StageName } from '../../../src/service/stages.ts'
 import type { SubmissionItem } from '../../../src/service/submissions.ts'
 import { RECEIPT_KEY, startApi, type TestApi } from '../../support/api.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
@@ -164,24 +165,21 @@ describe('the way', () => {
     ['forged', 'signature', 'SIGNATURE_INVALID', 'contributor'],
     ['schema', 'schema', 'SCHEMA_INVALID', 'contributor'],
     ['repeated', 'receipt', 'DUPLICATE', 'contributor'],
-  ])(
-    'of what is %s ends at %s, by whose fault, and goes on to a receipt',
-    async (name, stage, reason, fault) => {
-      const { status, obstacle, stages } = await lineage(name)
-      expect(status).toBe('failed')
-      expect(obstacle).toMatchObject({ stage, status: 'failed', reason, fault })
-      expect(obstacle?.todo.length).toBeGreaterThan(5)
-      const at = stages.findIndex((s) => s.name === stage)
-      expect(stages.slice(0, at).every((s) => s.status === 'ok')).toBe(true)
-      expect(
-        stages
-          .slice(at + 1)
-          .filter((s) => ['payload', 'signature', 'schema'].includes(s.name))
-          .every((s) => s.status === 'skipped'),
-      ).toBe(true)
-      expect(stages.slice(-2).map((s) => s.status)).toEqual(['ok', 'ok'])
-    },
-  )
+  ])('of what is %s ends at %s, by whose fault, and goes on to a receipt', async (name, stage, reason, fault) => {
+    const { status, obstacle, stages } = await lineage(name)
+    expect(status).toBe('failed')
+    expect(obstacle).toMatchObject({ stage, status: 'failed', reason, fault })
+    expect(obstacle?.todo.length).toBeGreaterThan(5)
+    const at = stages.findIndex((s) => s.name === stage)
+    expect(stages.slice(0, at).every((s) => s.status === 'ok')).toBe(true)
+    expect(
+      stages
+        .slice(at + 1)
+        .filter((s) => ['payload', 'signature', 'schema'].includes(s.name))
+        .every((s) => s.status === 'skipped'),
+    ).toBe(true)
+    expect(stages.slice(-2).map((s) => s.status)).toEqual(['ok', 'ok'])
+  })
 
   test('names what exactly was found', async () => {
     expect((await lineage('schema')).obstacle?.sentence).toContain('air_quality')

@@ -284,12 +284,18 @@ describe('close', () => {
 })
 
 describe('deployment', () => {
-  it.each(['', 'a b', 'a+b', 'a\n', '\u007f', 'é', 'a'.repeat(129), 'a\0'])(
-    'refuses the origin %j',
-    async (origin) => {
-      await expect(another({ origin })).rejects.toThrow('BadOrigin')
-    },
-  )
+  it.each([
+    '',
+    'a b',
+    'a+b',
+    'a\n',
+    '\u007f',
+    'é',
+    'a'.repeat(129),
+    'a\0',
+  ])('refuses the origin %j', async (origin) => {
+    await expect(another({ origin })).rejects.toThrow('BadOrigin')
+  })
 
   it.each(['a', '!~', 'a'.repeat(128), 'example.org/log-1_(2)'])('takes the origin %j', async (origin) => {
     expect(await chain.read(await another({ origin }), 'origin')).toBe(origin)

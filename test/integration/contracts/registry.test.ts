@@ -165,20 +165,25 @@ describe('datasets and sensors', () => {
     )
   })
 
-  it.each(['a', 'z', '0', '9', '_', 'abcdefghijklmnopqrstuvwxyz_01234', '56789'])(
-    'takes the name %j',
-    async (name) => {
-      await send(owner, 'registerDataset', name, SCHEMA)
-      const { events } = await send(owner, 'registerSensor', name, name, 0x8f283473fffffffn)
-      expect(events).toEqual([
-        {
-          name: 'SensorRegistered',
-          args: { contributor: owner, name, dataset: name, h3Cell: 0x8f283473fffffffn },
-        },
-      ])
-      expect(await read('sensor', name)).toEqual([owner, name, 0x8f283473fffffffn])
-    },
-  )
+  it.each([
+    'a',
+    'z',
+    '0',
+    '9',
+    '_',
+    'abcdefghijklmnopqrstuvwxyz_01234',
+    '56789',
+  ])('takes the name %j', async (name) => {
+    await send(owner, 'registerDataset', name, SCHEMA)
+    const { events } = await send(owner, 'registerSensor', name, name, 0x8f283473fffffffn)
+    expect(events).toEqual([
+      {
+        name: 'SensorRegistered',
+        args: { contributor: owner, name, dataset: name, h3Cell: 0x8f283473fffffffn },
+      },
+    ])
+    expect(await read('sensor', name)).toEqual([owner, name, 0x8f283473fffffffn])
+  })
 
   it('keeps sensors unique and in existing datasets', async () => {
     expect((await revertOf(owner, 'registerSensor', 's', 'air', 5n))?.name).toBe('UnknownDataset')

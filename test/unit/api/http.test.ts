@@ -32,18 +32,27 @@ describe('If-None-Match', () => {
 
 describe('hosts', () => {
   const allowed = new Set(['dunes.example'])
-  test.each(['localhost', '127.0.0.1', '[::1]', '::1', '192.168.0.7', 'dunes.example'])(
-    '%s is ours',
-    (name) => {
-      expect(isOwnHost(name, allowed)).toBe(true)
-    },
-  )
-  test.each(['example', 'dunes.example.org', 'x.localhost', '127.0.0.1.nip.io', '1.2.3', '', '[]'])(
-    '%s is not',
-    (name) => {
-      expect(isOwnHost(name, allowed)).toBe(false)
-    },
-  )
+  test.each([
+    'localhost',
+    '127.0.0.1',
+    '[::1]',
+    '::1',
+    '192.168.0.7',
+    'dunes.example',
+  ])('%s is ours', (name) => {
+    expect(isOwnHost(name, allowed)).toBe(true)
+  })
+  test.each([
+    'example',
+    'dunes.example.org',
+    'x.localhost',
+    '127.0.0.1.nip.io',
+    '1.2.3',
+    '',
+    '[]',
+  ])('%s is not', (name) => {
+    expect(isOwnHost(name, allowed)).toBe(false)
+  })
 })
 
 describe('methods', () => {
@@ -95,19 +104,20 @@ describe('problems', () => {
     })
   })
 
-  test.each([new Error('secret'), new DunesError('LOG_MOVED', 'secret'), new TypeError('secret')])(
-    'tell nothing of what only we can mend: %s',
-    async (error) => {
-      const logged: unknown[] = []
-      const { response, body } = await answer(error, {
-        ...silentLogger,
-        error: (facts) => logged.push(facts),
-      })
-      expect(response.status).toBe(500)
-      expect(JSON.stringify(body)).not.toContain('secret')
-      expect(logged).toEqual([{ err: error, requestId: 'r1' }])
-    },
-  )
+  test.each([
+    new Error('secret'),
+    new DunesError('LOG_MOVED', 'secret'),
+    new TypeError('secret'),
+  ])('tell nothing of what only we can mend: %s', async (error) => {
+    const logged: unknown[] = []
+    const { response, body } = await answer(error, {
+      ...silentLogger,
+      error: (facts) => logged.push(facts),
+    })
+    expect(response.status).toBe(500)
+    expect(JSON.stringify(body)).not.toContain('secret')
+    expect(logged).toEqual([{ err: error, requestId: 'r1' }])
+  })
 
   test('a statement that the database cancelled is no fault of the request', async () => {
     const { response, body } = await answer(

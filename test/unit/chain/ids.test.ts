@@ -32,12 +32,15 @@ describe('CAIP-2', () => {
   ])('refuses %j', (text) => {
     expect(() => parseChain(text)).toThrow(expect.objectContaining({ code: 'BAD_CHAIN_ID' }))
   })
-  it.each(['solana:1', 'eip155:01', 'eip155:0', 'eip155:9007199254740993', 'eip155:abc'])(
-    'sees no EVM chain in %j',
-    (text) => {
-      expect(() => evmChainId(text)).toThrow(expect.objectContaining({ code: 'BAD_CHAIN_ID' }))
-    },
-  )
+  it.each([
+    'solana:1',
+    'eip155:01',
+    'eip155:0',
+    'eip155:9007199254740993',
+    'eip155:abc',
+  ])('sees no EVM chain in %j', (text) => {
+    expect(() => evmChainId(text)).toThrow(expect.objectContaining({ code: 'BAD_CHAIN_ID' }))
+  })
   it.each([0, -1, 1.5, 2 ** 53])('makes none of %j', (chainId) => {
     expect(() => evmChain(chainId)).toThrow(RangeError)
   })

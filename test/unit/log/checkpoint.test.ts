@@ -77,15 +77,17 @@ describe('signatures', () => {
   test.each([
     ['native', 'noble', nativeMlDsa, nobleMlDsa],
     ['noble', 'native', nobleMlDsa, nativeMlDsa],
-  ] as [string, string, MlDsa, MlDsa][])(
-    'an ML-DSA-44 line by %s opens with %s',
-    (_, __, signs, verifies) => {
-      const signer = mlDsa44Signer(origin, seed(2), signs)
-      const text = signCheckpoint({ ...checkpoint, timestamp }, [signer])
-      const opened = openCheckpoint(text, { origin, vkeys: [ml.vkey], mlDsa: verifies })
-      expect(opened).toMatchObject({ ok: true, verified: [{ timestamp }], lines: 1 })
-    },
-  )
+  ] as [
+    string,
+    string,
+    MlDsa,
+    MlDsa,
+  ][])('an ML-DSA-44 line by %s opens with %s', (_, __, signs, verifies) => {
+    const signer = mlDsa44Signer(origin, seed(2), signs)
+    const text = signCheckpoint({ ...checkpoint, timestamp }, [signer])
+    const opened = openCheckpoint(text, { origin, vkeys: [ml.vkey], mlDsa: verifies })
+    expect(opened).toMatchObject({ ok: true, verified: [{ timestamp }], lines: 1 })
+  })
 
   test('an ML-DSA-44 line signs the cosigned_message of C2SP tlog-cosignature, with an empty context', () => {
     const name = 'cosigner.example/\u00e9'

@@ -66,10 +66,15 @@ describe('addresses in text', () => {
     '127.1.',
     '0',
   ])('%s looks like a number', (host) => expect(looksNumeric(host)).toBe(true))
-  test.each(['example.com', 'a1', '0x7g', '1.example', '127.0.0.1.nip.io', 'abc', ''])(
-    '%j does not',
-    (host) => expect(looksNumeric(host)).toBe(false),
-  )
+  test.each([
+    'example.com',
+    'a1',
+    '0x7g',
+    '1.example',
+    '127.0.0.1.nip.io',
+    'abc',
+    '',
+  ])('%j does not', (host) => expect(looksNumeric(host)).toBe(false))
 })
 
 describe('special-purpose ranges: first and last address in, neighbours out', () => {
@@ -121,8 +126,11 @@ describe('special-purpose ranges: first and last address in, neighbours out', ()
     ['169.254.169.254', 'link-local (RFC 3927)'],
   ])('%s: %s', (text, name) => expect(judge(text)).toBe(name))
 
-  test.each(['8.8.8.8', '1.1.1.1', '2606:4700:4700::1111', '2a00:1450::1', '64:ff9b::8.8.8.8'])(
-    '%s is public',
-    (text) => expect(judge(text)).toBeNull(),
-  )
+  test.each([
+    '8.8.8.8',
+    '1.1.1.1',
+    '2606:4700:4700::1111',
+    '2a00:1450::1',
+    '64:ff9b::8.8.8.8',
+  ])('%s is public', (text) => expect(judge(text)).toBeNull())
 })

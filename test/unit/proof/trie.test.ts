@@ -31,19 +31,18 @@ const known: [string, Record<string, string>, string][] = [
 ]
 
 describe('verifyTrieProof', () => {
-  it.each(known)(
-    'proves each key of %s, with embedded nodes and branch values, and no other',
-    (_, pairs, root) => {
-      const trie = trieOf(pairs)
-      expect(toHex(trie.root)).toBe(root)
-      for (const [key, value] of Object.entries(pairs)) {
-        expect(verifyTrieProof(fromHex(root), utf8(key), trie.prove(utf8(key)))).toEqual(utf8(value))
-      }
-      for (const key of ['', 'd', 'dot', 'dogs', 'horses', 'hors', 'zebra', 'dogglesworthy', 'B', 'AA']) {
-        expect(verifyTrieProof(fromHex(root), utf8(key), trie.prove(utf8(key)))).toBeNull()
-      }
-    },
-  )
+  it.each(
+    known,
+  )('proves each key of %s, with embedded nodes and branch values, and no other', (_, pairs, root) => {
+    const trie = trieOf(pairs)
+    expect(toHex(trie.root)).toBe(root)
+    for (const [key, value] of Object.entries(pairs)) {
+      expect(verifyTrieProof(fromHex(root), utf8(key), trie.prove(utf8(key)))).toEqual(utf8(value))
+    }
+    for (const key of ['', 'd', 'dot', 'dogs', 'horses', 'hors', 'zebra', 'dogglesworthy', 'B', 'AA']) {
+      expect(verifyTrieProof(fromHex(root), utf8(key), trie.prove(utf8(key)))).toBeNull()
+    }
+  })
 
   it('proves absence in an empty trie, by no node', () => {
     expect(toHex(buildTrie([]).root)).toBe(toHex(EMPTY_TRIE_ROOT))

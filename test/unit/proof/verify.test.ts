@@ -124,14 +124,13 @@ describe('a good bundle', () => {
     expect(objections(run(bare).claims, ['receiptSigned']).map(({ name }) => name)).toEqual(['receiptSigned'])
   })
 
-  it.each([0, 1, 2, 3, 4, 5, 6, 7])(
-    'proves leaf %i through every checkpoint up to the head',
-    async (index) => {
-      for (let size = index + 1; size <= 8; size++) {
-        expect(marks(await world.bundle(block, { index, checkpointSize: size }))).toBe('++++00')
-      }
-    },
-  )
+  it.each([
+    0, 1, 2, 3, 4, 5, 6, 7,
+  ])('proves leaf %i through every checkpoint up to the head', async (index) => {
+    for (let size = index + 1; size <= 8; size++) {
+      expect(marks(await world.bundle(block, { index, checkpointSize: size }))).toBe('++++00')
+    }
+  })
 })
 
 describe('the trusted block', () => {
