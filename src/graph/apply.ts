@@ -21,6 +21,8 @@ type Placed<T extends ChainEventType> = ChainEventOf<T> & { block: ChainBlock }
 const inconsistent = (what: string): DunesError =>
   new DunesError('GRAPH_INCONSISTENT', what, {
     hint: 'the chain source skipped or repeated events; check the RPC endpoint and run `dunes doctor`',
+    // Nothing was written. Another endpoint may tell the truth, and another indexer may have moved the cursor.
+    retryable: true,
     exitCode: 3,
   })
 
@@ -76,9 +78,16 @@ async function moveHead(tx: TransactionSql, head: BlockRef): Promise<void> {
     on conflict (singleton) do update set head_number = excluded.head_number, head_hash = excluded.head_hash, head_time = excluded.head_time`
 }
 
-/** Moves finality up to `upTo`, which was applied before, and forgets the older blocks that no reorg can reach. */
+/**
+ * Moves finality up to `upTo`, which was applied before, and forgets the older blocks that no reorg can reach. Throws
+ * `GRAPH_INCONSISTENT` where that very block is not applied here.
+ */
 export async function applyFinal(sql: Sql, upTo: BlockRef): Promise<void> {
   await sql.begin(async (tx) => {
+    await tx`select 1 from cursor for update`
+    const [block] =
+      await tx`select 1 from block where number = ${upTo.number} and hash = ${fromHex(upTo.hash)}`
+    if (!block) throw inconsistent(`block ${upTo.number} became final and is not applied`)
     await tx`
       update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
       where final_number < ${upTo.number}`
@@ -139,7 +148,7 @@ async function applyRegistration(
       const contributor = await contributorId(tx, event.contributor, block.number)
       const [row] = await tx`
         insert into sensor (name, dataset, contributor, h3, block)
-        select ${event.name}, id, ${contributor}, ${event.h3Cell.toString()}::numeric::bigint, ${block.number}
+        select ${event.name}, id, ${contributor}, ${BigInt.asIntN(64, event.h3Cell).toString()}::numeric::bigint, ${block.number}
         from dataset where name = ${event.dataset}
         returning id, dataset`
       if (!row) throw inconsistent(`sensor ${event.name} belongs to the unknown dataset ${event.dataset}`)

@@ -47,16 +47,45 @@ function columnType(schema: Schema | boolean): ColumnType {
   }
 }
 
-/** Property names and column types of a schema file, without `sensor_id` and `timestamp`, in byte order. */
-function columnsOf(file: SchemaFile): [name: string, type: ColumnType][] {
-  return [...(file.schema.properties ?? [])]
-    .filter(([name]) => name !== 'sensor_id' && name !== 'timestamp' && VALUE_NAME.test(name))
-    .map(([name, schema]): [string, ColumnType] => [name, columnType(schema)])
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+/**
+ * Value columns of one table, at most: PostgreSQL takes 1,600 and anybody may register a schema that names more. What
+ * later properties hold is left to the payload.
+ */
+export const MAX_VALUE_COLUMNS = 512
+
+/** Value columns by name, with their types. */
+type Columns = Map<string, ColumnType>
+
+/** The columns that a schema file asks for, without `sensor_id` and `timestamp`, in byte order. */
+function columnsOf(file: SchemaFile): Columns {
+  return new Map(
+    [...(file.schema.properties ?? [])]
+      .filter(([name]) => name !== 'sensor_id' && name !== 'timestamp' && VALUE_NAME.test(name))
+      .map(([name, schema]): [string, ColumnType] => [valueColumn(name), columnType(schema)])
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  )
+}
+
+/** A type that holds every value of both. */
+function wider(a: ColumnType, b: ColumnType): ColumnType {
+  if (a === b) return a
+  const numbers: readonly ColumnType[] = ['bigint', 'double precision']
+  return numbers.includes(a) && numbers.includes(b) ? 'double precision' : 'jsonb'
+}
+
+/** `columns`, and what a newer schema file adds to them. */
+function widen(columns: Columns, file: SchemaFile): Columns {
+  const out = new Map(columns)
+  for (const [column, type] of columnsOf(file)) {
+    const now = out.get(column)
+    if (now !== undefined) out.set(column, wider(now, type))
+    else if (out.size < MAX_VALUE_COLUMNS) out.set(column, type)
+  }
+  return out
 }
 
 /** Value columns of a dataset's table as they are now: column name to type. */
-export async function readingColumns(sql: Db, dataset: string): Promise<Map<string, ColumnType>> {
+export async function readingColumns(sql: Db, dataset: string): Promise<Columns> {
   const rows = await sql`
     select column_name as name, data_type as type from information_schema.columns
     where table_schema = current_schema() and table_name = ${readingTable(dataset)} and column_name like 'v\\_%'
@@ -74,95 +103,136 @@ export async function ensureReadingTable(
   file: SchemaFile,
 ): Promise<void> {
   const table = readingTable(dataset)
+  // Indices share the tables' names' space, and a dataset may be called like another one with `_time` or `_pkey` after it.
   await tx.unsafe(`
     create table if not exists "${table}" (
       submission bigint not null references submission (id) on delete cascade,
       position integer not null,
       sensor_id text not null,
       timestamp timestamptz not null,
-      primary key (submission, position)
+      constraint "${table}:key" primary key (submission, position)
     )`)
-  await tx.unsafe(`create index if not exists "${table}_time" on "${table}" (timestamp)`)
-  await tx.unsafe(`create index if not exists "${table}_sensor" on "${table}" (sensor_id, timestamp)`)
+  await tx.unsafe(`create index if not exists "${table}:time" on "${table}" (timestamp)`)
+  await tx.unsafe(`create index if not exists "${table}:sensor" on "${table}" (sensor_id, timestamp)`)
   const present = await readingColumns(tx, dataset)
-  for (const [name, type] of columnsOf(file)) {
-    const column = valueColumn(name)
+  for (const [column, type] of widen(present, file)) {
     const now = present.get(column)
-    if (now === undefined) {
-      await tx.unsafe(`alter table "${table}" add column "${column}" ${type}`)
-    } else if (now === 'bigint' && type === 'double precision') {
-      await tx.unsafe(`alter table "${table}" alter column "${column}" type double precision`)
-    } else if (now !== type && now !== 'jsonb' && !(now === 'double precision' && type === 'bigint')) {
-      await tx.unsafe(
-        `alter table "${table}" alter column "${column}" type jsonb using to_jsonb("${column}")`,
-      )
-    }
+    if (now === type) continue
+    if (now === undefined) await tx.unsafe(`alter table "${table}" add column "${column}" ${type}`)
+    else await retype(tx, table, column, type, type === 'jsonb' ? `to_jsonb("${column}")` : `"${column}"`)
+  }
+}
+
+const retype = (tx: TransactionSql, table: string, column: string, type: ColumnType, using: string) =>
+  tx.unsafe(`alter table "${table}" alter column "${column}" type ${type} using (${using})::${type}`)
+
+/**
+ * Takes back what schema versions did that a reorganisation undid. `files` are the valid schema files that remain, in order;
+ * readings under the others must be gone. What is left fits the narrower columns, as a reading is stored by its own schema.
+ */
+export async function narrowReadingTable(
+  tx: TransactionSql,
+  dataset: string,
+  files: readonly SchemaFile[],
+): Promise<void> {
+  const table = readingTable(dataset)
+  if (files.length === 0) {
+    await tx.unsafe(`drop table if exists "${table}"`)
+    return
+  }
+  const wanted = files.reduce(widen, new Map())
+  for (const [column, now] of await readingColumns(tx, dataset)) {
+    const type = wanted.get(column)
+    if (type === undefined) await tx.unsafe(`alter table "${table}" drop column "${column}"`)
+    else if (type !== now)
+      await retype(tx, table, column, type, now === 'jsonb' ? `"${column}" #>> '{}'` : `"${column}"`)
   }
 }
 
 /** Postgres text holds every character but NUL; a reading's escaped NUL is shown as U+FFFD, the payload keeps it. */
 const withoutNul = (text: string): string => text.replaceAll('\u0000', '\ufffd')
 
-/** A value as its column takes it, as text for `unnest`; null where it does not fit (a rejected payload may hold anything). */
-function cell(value: Json | undefined, type: ColumnType): string | null {
-  if (value === undefined || value === null) return null
+function cleaned(value: Json): Json {
+  if (typeof value === 'string') return withoutNul(value)
+  if (Array.isArray(value)) return value.map(cleaned)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [withoutNul(name), cleaned(item)]))
+}
+
+/** Whether a column of this type holds the value; a rejected payload may hold anything. */
+function fits(value: Json, type: ColumnType): boolean {
   switch (type) {
     case 'bigint':
-      return Number.isSafeInteger(value) ? String(value) : null
+      return Number.isSafeInteger(value)
     case 'double precision':
-      return typeof value === 'number' ? String(value) : null
+      return typeof value === 'number'
     case 'boolean':
-      return typeof value === 'boolean' ? String(value) : null
+      return typeof value === 'boolean'
     case 'text':
-      return typeof value === 'string' ? withoutNul(value) : null
+      return typeof value === 'string'
     case 'jsonb':
-      // A NUL inside a string is spelled \u0000 in JSON text, which jsonb refuses.
-      return JSON.stringify(value, (_, v) => (typeof v === 'string' ? withoutNul(v) : v))
+      return true
   }
 }
 
-/** RFC 3339 UTC to what Postgres reads: at most microseconds, and the year 0 as it calls it. */
-function timestamptz(text: string): string {
-  const [seconds = '', fraction = ''] = text.slice(0, -1).split('.')
-  const moment = `${seconds}${fraction ? `.${fraction.slice(0, 6)}` : ''}Z`
-  return moment.startsWith('0000') ? `0001${moment.slice(4)} BC` : moment
+/**
+ * A value as text for `unnest`: null where it does not fit `own`, its type by the schema of its submission, which the column's
+ * type `now` is at least as wide as. So what is stored does not depend on when it was.
+ */
+function cell(value: Json | undefined, own: ColumnType | undefined, now: ColumnType): string | null {
+  if (value === undefined || value === null || own === undefined || !fits(value, own)) return null
+  if (now === 'jsonb') return JSON.stringify(cleaned(value))
+  return withoutNul(String(value))
 }
 
-/**
- * Adds the readings of submissions of one dataset. `items` pair a submission's internal id with its readings, each of
- * which has `sensor_id` and `timestamp`. Values that the schema does not name are left to the payload.
- */
+/** RFC 3339 UTC to what Postgres reads: at most microseconds. */
+function timestamptz(text: string): string {
+  const [seconds = '', fraction = ''] = text.slice(0, -1).split('.')
+  return `${seconds}${fraction ? `.${fraction.slice(0, 6)}` : ''}Z`
+}
+
+/** More than any sensor's name, and little enough for an index: what a payload calls its sensor may be a megabyte. */
+const MAX_SENSOR_ID = 256
+const sensorId = (text: string): string => withoutNul(text.slice(0, MAX_SENSOR_ID).toWellFormed())
+
+/** The readings of one submission, by its internal id. */
+export interface SubmissionReadings {
+  submission: number
+  /** The schema file in force at the submission. */
+  file: SchemaFile
+  /** Each has `sensor_id` and `timestamp`. */
+  readings: readonly JsonObject[]
+}
+
+/** Adds readings of submissions of one dataset. Values that the submission's schema does not name are left to the payload. */
 export async function insertReadings(
   tx: TransactionSql,
   dataset: string,
-  items: readonly { submission: number; readings: readonly JsonObject[] }[],
+  items: readonly SubmissionReadings[],
 ): Promise<void> {
-  const columns = await readingColumns(tx, dataset)
-  const rows = items.flatMap(({ submission, readings }) =>
-    readings.map((reading, position) => ({ submission, position, reading })),
-  )
-  if (rows.length === 0) return
-  const names = [...columns.keys()]
+  const table = readingTable(dataset)
+  const [found] = await tx`select to_regclass(${`"${table}"`}) as oid`
+  const rows = items.flatMap(({ submission, file, readings }) => {
+    const own = columnsOf(file)
+    return readings.map((reading, position) => ({ submission, position, reading, own }))
+  })
+  if (rows.length === 0 || !found?.['oid']) return
+  // Held before its columns are read, so that a schema update that is applied just now does not change them under us.
+  await tx.unsafe(`lock table "${table}" in row exclusive mode`)
+  const columns = [...(await readingColumns(tx, dataset))]
   const parameters = [
     rows.map((row) => row.submission),
     rows.map((row) => row.position),
-    rows.map((row) => withoutNul(String(row.reading['sensor_id']))),
+    rows.map((row) => sensorId(String(row.reading['sensor_id']))),
     rows.map((row) => timestamptz(String(row.reading['timestamp']))),
-    ...names.map((name) => {
-      const type = columns.get(name) as ColumnType
-      return rows.map((row) => cell(row.reading[name.slice(2)], type))
-    }),
+    ...columns.map(([name, type]) =>
+      rows.map((row) => cell(row.reading[name.slice(2)], row.own.get(name), type)),
+    ),
   ]
-  const types = ['bigint', 'integer', 'text', 'text', ...names.map(() => 'text')]
-  const casts = [
-    'c0',
-    'c1',
-    'c2',
-    'c3::timestamptz',
-    ...names.map((name, i) => `c${i + 4}::${columns.get(name)}`),
-  ]
+  const types = ['bigint', 'integer', 'text', 'text', ...columns.map(() => 'text')]
+  const casts = ['c0', 'c1', 'c2', 'c3::timestamptz', ...columns.map(([, type], i) => `c${i + 4}::${type}`)]
   await tx.unsafe(
-    `insert into "${readingTable(dataset)}" (submission, position, sensor_id, timestamp${names.map((n) => `, "${n}"`).join('')})
+    `insert into "${table}" (submission, position, sensor_id, timestamp${columns.map(([name]) => `, "${name}"`).join('')})
      select ${casts.join(', ')}
      from unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')}) as r(${types.map((_, i) => `c${i}`).join(', ')})
      on conflict do nothing`,
