@@ -113,6 +113,7 @@ export function prepare(world: World, host: PayloadHost, n: number, readings: nu
 
 /** Submits in batches and lets both validators attest in batches, all before anybody indexes. */
 async function fillChain(
+  bench: Bench,
   world: World,
   host: PayloadHost,
   count: number,
@@ -121,6 +122,7 @@ async function fillChain(
   const out: Prepared[] = []
   // Batches are of one account: number n belongs to station n % STATIONS.
   for (let batch = 0; batch * BATCH < count; batch++) {
+    bench.check()
     const station = batch % STATIONS
     const first = Math.floor(batch / STATIONS) * BATCH
     const items = Array.from({ length: BATCH }, (_, i) =>
@@ -180,7 +182,12 @@ interface Run {
 }
 
 /** Indexes a filled chain from its first block into an empty database, until every submission is a leaf. */
-async function indexAll(databases: Databases, parts: Omit<Ingesting, 'sql'>, count: number): Promise<Run> {
+async function indexAll(
+  bench: Bench,
+  databases: Databases,
+  parts: Omit<Ingesting, 'sql'>,
+  count: number,
+): Promise<Run> {
   const { sql, drop } = await databases.fresh()
   const cpu = process.threadCpuUsage()
   const started = performance.now()
@@ -188,6 +195,7 @@ async function indexAll(databases: Databases, parts: Omit<Ingesting, 'sql'>, cou
   try {
     for (;;) {
       await delay(10)
+      bench.check()
       const [head] = await sql`select size from log_head`
       if (head?.['size'] >= count) break
       if (indexer.failed()) throw indexer.failed()
@@ -212,16 +220,16 @@ async function benchBackfill(
 ): Promise<Figure[]> {
   bench.progress(`ingest: sending ${count} submissions of ${readings} readings to a new chain`)
   const { world, host } = await startParts(bench)
-  const items = await fillChain(world, host, count, readings)
+  const items = await fillChain(bench, world, host, count, readings)
   const runs = { checked: [] as Run[], believed: [] as Run[] }
   const parts = { world, host, pollMs: 250 }
   const believing: MlDsa = { ...mlDsa, verify: () => true }
   // One run that counts for nothing, for the compiler and for Postgres to warm up.
-  await indexAll(databases, { ...parts, mlDsa }, count)
+  await indexAll(bench, databases, { ...parts, mlDsa }, count)
   for (let run = 1; run <= RUNS; run++) {
     bench.progress(`ingest: indexing it, run ${run} of ${RUNS}`)
-    runs.checked.push(await indexAll(databases, { ...parts, mlDsa }, count))
-    runs.believed.push(await indexAll(databases, { ...parts, mlDsa: believing }, count))
+    runs.checked.push(await indexAll(bench, databases, { ...parts, mlDsa }, count))
+    runs.believed.push(await indexAll(bench, databases, { ...parts, mlDsa: believing }, count))
   }
   const perSecond = (of: Run[]) => of.map(({ seconds }) => count / seconds)
   const cpuMicros = (of: Run[]) => median(of.map(({ cpuSeconds }) => (cpuSeconds / count) * 1e6))

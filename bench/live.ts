@@ -29,6 +29,7 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
   bench.progress('ingest: latency of single submissions')
   const { world, host } = await startParts(bench)
   const { sql, drop } = await databases.fresh()
+  bench.closing(drop)
   await sql`create table floor (n bigserial primary key, bytes bytea)`
   const key = new Map(world.stations.map((station) => [station, mlDsa.publicKey(65, station.seed)]))
   const out: Figure[] = []
@@ -38,7 +39,9 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
     const fromSent: number[] = []
     const fromMined: number[] = []
     const floor: number[] = []
+    bench.closing(indexer.stop)
     for (let round = -3; round < rounds; round++) {
+      bench.check()
       const { station, bytes, uri } = prepare(world, host, n++, 1)
       const claim = await station.client.submit(payloadClaim(station.sensor, bytes, uri))
       const { events } = await claim.send()
@@ -92,7 +95,6 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
       }),
     )
   }
-  await drop()
   return out
 }
 

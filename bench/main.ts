@@ -65,8 +65,13 @@ async function main(): Promise<void> {
   const groups = wantedGroups(only)
   const environment = readEnvironment()
   const scratch = openScratch()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => scratch.close().finally(() => process.exit(130)))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      process.exitCode = 130
+      // What was started is ended in its own order, by whoever started it.
+      if (scratch.interrupt()) process.exit()
+    })
+  }
   try {
     const results: Record<string, Figure[]> = {}
     for (const name of groups) {
@@ -76,6 +81,7 @@ async function main(): Promise<void> {
       results[name] = await group.run(scratch)
       scratch.progress(`${name}: done in ${((performance.now() - begun) / 1000).toFixed(1)} s`)
       await scratch.close()
+      scratch.check()
     }
     process.stdout.write(`${JSON.stringify({ environment, results }, null, 2)}\n`)
   } finally {
@@ -86,10 +92,7 @@ async function main(): Promise<void> {
 try {
   await main()
 } catch (error) {
-  process.stderr.write(`${describeError(error)}\n`)
-  if (error instanceof DunesError) process.exitCode = error.exitCode
-  else {
-    process.stderr.write(`${error instanceof Error ? error.stack : error}\n`)
-    process.exitCode = 1
-  }
+  const known = error instanceof DunesError
+  process.stderr.write(`${known || !(error instanceof Error) ? describeError(error) : error.stack}\n`)
+  process.exitCode ??= known ? error.exitCode : 1
 }

@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises'
+
 /** One figure of the bench's document. */
 export interface Figure {
   readonly name: string
@@ -56,6 +58,8 @@ export async function measure<const Name extends string>(
   const raw = new Map(names.map((name) => [name, { micros: [] as number[], rates: [] as number[], cpu: 0 }]))
   for (let block = -1; block < blocks; block++) {
     for (const name of names) {
+      // Between blocks signals and timers get their turn.
+      await setImmediate()
       const micros: number[] = []
       const cpuBefore = process.threadCpuUsage()
       const begun = performance.now()

@@ -14,25 +14,25 @@ export interface Bench {
   closing(close: () => Promise<void> | void): void
   /** Says on stderr what is being done. */
   progress(line: string): void
+  /** Throws `INTERRUPTED` once somebody asked the bench to end. */
+  check(): void
 }
 
 export interface Scratch extends Bench {
-  /** Ends and removes everything, once. */
+  /** Makes {@link Bench.check} throw from now on; answers whether there is nothing that must be ended first. */
+  interrupt(): boolean
+  /** Ends and removes everything that was opened since the last call. */
   close(): Promise<void>
 }
 
-/** Waits for what is being started, and has it stopped at the end, also when the end comes before it has started. */
+/** Waits for what is being started, and has it stopped at the end. */
 export async function opened<T extends { stop(): Promise<void> }>(
   bench: Bench,
   starting: Promise<T>,
 ): Promise<T> {
-  bench.closing(() =>
-    starting.then(
-      (started) => started.stop(),
-      () => {},
-    ),
-  )
-  return starting
+  const started = await starting
+  bench.closing(() => started.stop())
+  return started
 }
 
 /** Throws `NO_SPACE` where the temporary folder has less room than the bench may need. */
@@ -45,6 +45,7 @@ export function openScratch(): Scratch {
     })
   }
   const closers: (() => Promise<void> | void)[] = []
+  let interrupted = false
   return {
     folder() {
       const folder = mkdtempSync(join(tmpdir(), 'dunes-bench-'))
@@ -53,6 +54,13 @@ export function openScratch(): Scratch {
     },
     closing: (close) => closers.push(close),
     progress: (line) => process.stderr.write(`${line}\n`),
+    check() {
+      if (interrupted) throw new DunesError('INTERRUPTED', 'the bench was interrupted')
+    },
+    interrupt() {
+      interrupted = true
+      return closers.length === 0
+    },
     async close() {
       for (let close = closers.pop(); close; close = closers.pop()) {
         try {
