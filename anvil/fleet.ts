@@ -76,12 +76,13 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   let ending: Promise<void> | null = null
   const end = async () => {
     stopping.abort()
-    host.close()
     const done = new AbortController()
     await Promise.race([
       Promise.allSettled(work).finally(() => done.abort()),
       systemClock.sleep(STOP_MS, done.signal),
     ])
+    // Last, as transactions under way may settle what an indexer then asks for.
+    host.close()
   }
   const stop = () => {
     ending ??= end()
