@@ -16,12 +16,12 @@ import type { Metrics } from './core/metrics.ts'
 import { mlDsa } from './core/ml-dsa-native.ts'
 import { connect, type Sql } from './graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from './graph/cursor.ts'
-import { writeCheckpoint } from './graph/log-store.ts'
 import { readKeys, requireKey } from './keys.ts'
-import { type CheckpointSigner, ed25519Signer, mlDsa44Signer, signCheckpoint } from './log/checkpoint.ts'
+import { type CheckpointSigner, ed25519Signer, mlDsa44Signer } from './log/checkpoint.ts'
 import { formatVkey } from './log/vkey.ts'
 import { createPayloadFetcher } from './payload/fetch.ts'
 import { createPipeline, type Pipeline } from './pipeline.ts'
+import { checkpointSigner } from './service/checkpoint.ts'
 import { createServiceContext, type ServiceContext } from './service/context.ts'
 
 /** What every process is given by its command. */
@@ -143,7 +143,8 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       receiptKey,
       receiptKeys: receiptKey ? [{ publicKey: receiptKey.publicKey, fromIndex: 0, toIndex: null }] : [],
       checkpointVkeys: signers.map((signer) => formatVkey(signer.vkey)),
-      signCheckpoint: signers.length > 0 ? signerOf(deployment, signers, serviceSql, clock) : null,
+      signCheckpoint:
+        signers.length > 0 ? checkpointSigner(serviceSql, deployment.origin, signers, clock) : null,
       source: () => source?.status() ?? null,
       readiness: () => indexing?.readiness() ?? [],
       payloadStored: () => indexing?.payloadStored(),
@@ -200,13 +201,3 @@ function readSigners(
     ...(mlDsa44 ? [mlDsa44Signer(origin, mlDsa44, mlDsa)] : []),
   ]
 }
-
-/** Signs the checkpoint of an anchored size that has none, such as after a key rotation. */
-const signerOf =
-  (deployment: Deployment, signers: readonly CheckpointSigner[], sql: Sql, clock: Clock) =>
-  async (size: number, root: Uint8Array): Promise<string> => {
-    const timestamp = Math.floor(clock.now() / 1000)
-    const note = signCheckpoint({ origin: deployment.origin, size, root, timestamp }, signers)
-    await writeCheckpoint(sql, size, root, note)
-    return note
-  }

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { privateKeyToAccount } from 'viem/accounts'
 import { type Devnet, removeDevnet, startDevnet, writeDevnetFile } from '../../anvil/devnet.ts'
@@ -14,8 +16,6 @@ import { writeTrustPolicy } from '../trust-policy-file.ts'
 import type { Action, Invocation } from './command.ts'
 import { renderStatus, Screen } from './screen.ts'
 
-/** Port of the fleet's payload host. URIs on-chain hold it, so it never changes between starts. */
-const FLEET_PORT = 18_080
 /** What suits a screen that somebody watches: a look at the head ten times a second, an anchor every few seconds. */
 const DEVNET_SETTINGS = {
   pollMs: 100,
@@ -76,7 +76,7 @@ async function withParts(
   use: (parts: Parts) => Promise<void>,
 ): Promise<void> {
   const { clock, env } = call
-  const { dataDir, host, port } = call.config
+  const { dataDir, host, port, anvilPort, fleetPort } = call.config
   const started: { stop(): Promise<void> }[] = []
   const timed = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     const begun = clock.now()
@@ -85,11 +85,15 @@ async function withParts(
     return value
   }
   try {
+    // Said before anything is started: a chain is brought up for nothing when the API then has no port.
+    await requireFreePort(host, port, '--port')
+    await requireFreePort('127.0.0.1', fleetPort, '--fleet-port')
     const keys = createKeys(call.config, env)
     const fleetDir = join(dataDir, 'fleet')
     const fleetKeys = openFleet(fleetDir)
     const devnet = await startDevnet({
       config: call.config,
+      anvilPort,
       anchorer: privateKeyToAccount(toHex(keys.anchor)).address.toLowerCase() as Hex,
       validators: fleetKeys.validators,
       logger,
@@ -99,11 +103,13 @@ async function withParts(
     const found = {
       host,
       port,
+      anvilPort,
+      fleetPort,
       rpcUrls: [devnet.rpcUrl],
       chainId: 31337,
       ...devnet.contracts,
       databaseUrl: devnet.databaseUrl,
-      allowedPrivate: [`127.0.0.1:${FLEET_PORT}`, `127.0.0.1:${port}`, ...call.config.allowedPrivate],
+      allowedPrivate: [`127.0.0.1:${fleetPort}`, `127.0.0.1:${port}`, ...call.config.allowedPrivate],
     }
     writeDevnetFile(dataDir, found)
     const config = { ...call.config, ...DEVNET_SETTINGS, ...found, apiDatabaseUrl: devnet.apiDatabaseUrl }
@@ -119,7 +125,7 @@ async function withParts(
         rpcUrl: devnet.rpcUrl,
         registry: devnet.contracts.registry,
         host: '127.0.0.1',
-        port: FLEET_PORT,
+        port: fleetPort,
         fund: devnet.fund,
         clock,
         logger,
@@ -129,6 +135,23 @@ async function withParts(
     await use({ devnet, running, fleet })
   } finally {
     for (const part of started.reverse()) await part.stop()
+  }
+}
+
+/** Throws `PORT_BUSY` where something listens on the port. */
+async function requireFreePort(host: string, port: number, flag: string): Promise<void> {
+  if (port === 0) return
+  const server = createServer()
+  try {
+    await once(server.listen({ port, host, exclusive: true }), 'listening')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause
+    throw new DunesError('PORT_BUSY', `port ${port} on ${host} is in use by another program`, {
+      hint: `stop that program, or choose another port with ${flag}`,
+      cause,
+    })
+  } finally {
+    server.close()
   }
 }
 

@@ -115,7 +115,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     'dev',
     'run a whole devnet: chain, contracts, database, indexer, API and a simulated fleet',
     dev,
-    [...storage, ...http, 'logLevel'],
+    [...storage, ...http, 'anvilPort', 'fleetPort', 'logLevel'],
     false,
   ).option('--fresh', 'remove the old devnet first; keys are kept')
   add('start', 'index and serve a deployment (production)', start, [

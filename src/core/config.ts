@@ -66,6 +66,8 @@ const Settings = z.strictObject({
   allowedPrivate: list.default([]).describe('host:port pairs of payload hosts on private addresses'),
   allowFile: list.default([]).describe('folders below which file: URIs are read'),
   ipfsGateways: list.default([]).describe('base URLs of IPFS gateways'),
+  anvilPort: integer(1, 65_535).default(8545).describe("port of the devnet's chain"),
+  fleetPort: integer(1, 65_535).default(18_080).describe("port of the devnet's payload host"),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info').describe('what is logged'),
 })
 
