@@ -123,7 +123,7 @@ export const verify: Action = async (call, [file = ''], options) => {
     { ok, claims, trusted_block_hash: trusted.hash, trusted_from: trusted.from, policy: from, facts },
     () =>
       [
-        ...claims.map((claim) => claimLine(claim)),
+        ...claims.map((claim) => claimLine(claim, options['explain'] === true)),
         '',
         `policy      ${from}`,
         `block hash  ${trusted.hash}`,
@@ -140,8 +140,8 @@ export const verify: Action = async (call, [file = ''], options) => {
 
 const MARK = { proved: 'proved     ', failed: 'FAILED     ', 'not claimed': 'not claimed' } as const
 
-const claimLine = (claim: ClaimResult): string =>
-  `${MARK[claim.status]}  ${claim.name.padEnd(18)}${printable(explainClaim(claim))}`
+const claimLine = (claim: ClaimResult, explained: boolean): string =>
+  `${MARK[claim.status]}  ${claim.name.padEnd(18)}${printable(explained ? explainClaim(claim) : claim.reason)}`
 
 function requireClaim(name: string): ClaimName {
   const known = CLAIM_NAMES.find((claim) => claim === name)

@@ -221,6 +221,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .option('--block-hash <hash>', 'hash of the block that the bundle is proved under')
     .option('--rpc <url>', 'node to ask for that hash; it is trusted for it')
     .option('--require <claims>', 'further claims that must be proved, separated by commas')
+    .option('--explain', 'say of each claim what it shows')
   add('explain <id>', "walk a submission's way from event to anchor in plain words", explain, ['apiUrl'])
   program
     .command('settings')
