@@ -80,7 +80,12 @@ const paths = (dataDir: string) => ({
 export async function removeDevnet(dataDir: string, logger: Logger): Promise<void> {
   const { postgres, anvil, devnet } = paths(dataDir)
   await removePrivatePostgres(postgres, logger)
-  for (const path of [anvil, devnet, join(dataDir, 'fleet'), join(dataDir, 'trust-policy.json')]) {
+  for (const path of [
+    anvil,
+    devnet,
+    join(dataDir, 'fleet', 'payloads'),
+    join(dataDir, 'trust-policy.json'),
+  ]) {
     rmSync(path, { recursive: true, force: true })
   }
 }

@@ -15,6 +15,8 @@ import { EXAMPLE_SENSOR, FLEET_DATASET, type Station } from './stations.ts'
 const ATTEMPTS = 8
 /** Milliseconds between two looks for a receipt, or for one's own pending transaction. */
 export const POLL_MS = 200
+/** Milliseconds to wait for a receipt: a devnet mines every second, and a stop must not hang on one that never comes. */
+const WAIT_MS = 15_000
 /** Looks for a pending transaction of an earlier run before it is passed over: half a minute. */
 const PENDING_LOOKS = 150
 
@@ -92,7 +94,13 @@ export const ensureDataset = (ctx: FleetContext, client: RegistryClient): Promis
 export async function openAccount(ctx: FleetContext, { account, privateKey }: ContributorKeys) {
   await insist(ctx, 'funds', () => ctx.fund(account))
   return insist(ctx, 'account', () =>
-    RegistryClient.open({ rpcUrl: ctx.rpcUrl, registry: ctx.registry, privateKey, pollMs: POLL_MS }),
+    RegistryClient.open({
+      rpcUrl: ctx.rpcUrl,
+      registry: ctx.registry,
+      privateKey,
+      pollMs: POLL_MS,
+      waitMs: WAIT_MS,
+    }),
   )
 }
 

@@ -56,6 +56,10 @@ export const dev: Action = async (call, _args, options) => {
       }
       call.note('Stopping.\n')
     })
+  } catch (error) {
+    // Whatever a stop in the middle of a start interrupts is no failure.
+    if (!signal.aborted) throw error
+    call.note('Stopped while starting.\n')
   } finally {
     lock.release()
   }
@@ -113,12 +117,8 @@ async function withParts(
     }
     writeDevnetFile(dataDir, found)
     const config = { ...call.config, ...DEVNET_SETTINGS, ...found, apiDatabaseUrl: devnet.apiDatabaseUrl }
-    const running = await timed('indexer, API', () =>
-      compose({ config, env, clock, logger, metrics: createMetrics() }, { index: true, serve: true }),
-    )
-    started.push(running)
-    await writeTrustPolicy(running.service, dataDir)
-    const fleet = await timed('fleet', () =>
+    // The payload host is there before the indexer asks it for anything, and outlives it.
+    const fleetStarts = timed('fleet', () =>
       startFleet({
         keys: fleetKeys,
         dir: fleetDir,
@@ -129,9 +129,20 @@ async function withParts(
         fund: devnet.fund,
         clock,
         logger,
+        signal: call.signal,
       }),
     )
-    started.push(fleet)
+    const runs = timed('indexer, API', () =>
+      compose({ config, env, clock, logger, metrics: createMetrics() }, { index: true, serve: true }),
+    )
+    const [fleetStarted, runningStarted] = await Promise.allSettled([fleetStarts, runs])
+    if (fleetStarted.status === 'fulfilled') started.push(fleetStarted.value)
+    if (runningStarted.status === 'fulfilled') started.push(runningStarted.value)
+    if (runningStarted.status === 'rejected') throw runningStarted.reason
+    if (fleetStarted.status === 'rejected') throw fleetStarted.reason
+    const running = runningStarted.value
+    const fleet = fleetStarted.value
+    await writeTrustPolicy(running.service, dataDir)
     await use({ devnet, running, fleet })
   } finally {
     for (const part of started.reverse()) await part.stop()

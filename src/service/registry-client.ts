@@ -82,13 +82,18 @@ const HINTS: Readonly<Record<string, string>> = {
   NotExpired: 'wait until the time to live has passed',
 }
 
+/** What settling adds to an attestation at most; docs/contracts.md has the measured figures. */
+const SETTLING_GAS = 200_000n
+
 export interface RegistryClientOptions {
   rpcUrl: string
   registry: Hex
   /** The account's private key, 32 bytes as 0x hex. */
   privateKey: Hex
-  /** Milliseconds between looks for a receipt. */
+  /** Milliseconds between looks for a receipt, 200 unless told. */
   pollMs?: number
+  /** Milliseconds to wait for a receipt, three minutes unless told. */
+  waitMs?: number
 }
 
 /** One account's view of SensorRegistry: every call is tried first, and sent only when asked. */
@@ -99,6 +104,7 @@ export class RegistryClient {
   readonly #signer: ReturnType<typeof privateKeyToAccount>
   readonly #client: ReturnType<typeof createClient>
   readonly #pollMs: number
+  readonly #waitMs: number
 
   private constructor(
     options: RegistryClientOptions,
@@ -111,6 +117,7 @@ export class RegistryClient {
     this.registry = options.registry
     this.#client = client
     this.#pollMs = options.pollMs ?? 200
+    this.#waitMs = options.waitMs ?? 180_000
     refuseDevAccount(this.account, chainId)
   }
 
@@ -203,8 +210,15 @@ export class RegistryClient {
         estimateFeesPerGas(this.#client, { chain: undefined }),
       ]),
     )
-    // The state may have moved by the time it is mined: a first submission in an epoch costs more than a second.
-    const gas = (estimate * 13n) / 10n
+    // The state may have moved by the time it is mined: a first submission in an epoch costs more than a second, and an
+    // attestation that was one of several when it was estimated may be the one that settles.
+    const attestations =
+      functionName === 'attest'
+        ? 1n
+        : functionName === 'attestBatch'
+          ? BigInt((args as unknown as [readonly unknown[]])[0].length)
+          : 0n
+    const gas = (estimate * 13n) / 10n + attestations * SETTLING_GAS
     return {
       functionName,
       from: this.account,
@@ -238,6 +252,7 @@ export class RegistryClient {
       const receipt = await waitForTransactionReceipt(this.#client, {
         hash: tx,
         pollingInterval: this.#pollMs,
+        timeout: this.#waitMs,
       })
       if (receipt.status !== 'success') {
         throw new DunesError('TRANSACTION_REVERTED', `${functionName} was mined but reverted (${tx})`, {
