@@ -21,8 +21,12 @@ import type { PayloadFetcher } from './payload/fetch.ts'
 const STALLED_MS = 15_000
 /** The index counts as behind when it is more than so many blocks below the chain's head. */
 const BEHIND_BLOCKS = 20
+/** Anchoring counts as stalled when leaves wait for so long beyond what the settings say, in milliseconds. */
+const UNANCHORED_MS = 120_000
 /** The log counts as stalled when final submissions wait for their leaves for so long, in milliseconds. */
 const UNLOGGED_MS = 60_000
+
+type Turn = (progressed: () => void) => Promise<void>
 
 export interface PipelineDeps {
   deployment: Deployment
@@ -60,10 +64,12 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
   const logged = new Wake() // sequence -> anchor: a checkpoint was published
   const troubles = new Map<string, string>()
   let standby = false
-  let unlogged: { size: number; since: number } | null = null
+  const waiting = new Map<'leaf' | 'anchor', { size: number; since: number }>()
+  let rebuilding: string | null = null
   let depth = () => 0
+  let stored = () => {}
 
-  const stage = (name: string, turn: () => Promise<void>, signal: AbortSignal): Promise<void> =>
+  const stage = (name: string, turn: Turn, signal: AbortSignal): Promise<void> =>
     runStage(
       {
         name,
@@ -77,6 +83,8 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
 
   const index = async (signal: AbortSignal): Promise<void> => {
     standby = false
+    troubles.clear()
+    waiting.clear()
     const { chain, registry, origin } = deps.deployment
     await claimDatabase(sql, deps.deployment)
     const context = { chainId: BigInt(evmChainId(chain)), registry, mlDsa: deps.mlDsa }
@@ -84,14 +92,17 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     const failed = new AbortController()
     const all = AbortSignal.any([signal, failed.signal])
     // 1. chain: events become rows, and reorganisations undo them.
-    const follow = () => syncChain({ ...deps, context, applied, finalised: ready }, all)
+    const follow: Turn = (progressed) =>
+      syncChain({ ...deps, context, applied, finalised: ready, progressed }, all)
     // 2. payload, maml: bytes are obtained and judged.
     const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
     // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
-    const sequence = new SequenceStage({ ...deps, chain, registry, origin, ready, logged })
+    const anchored = deps.anchor?.port.head ?? null
+    const sequence = new SequenceStage({ ...deps, chain, registry, origin, anchored, ready, logged })
     // 4. anchor: the signed log goes on-chain.
     const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })
     depth = () => judge.depth
+    stored = () => judge.payloadStored()
 
     const guard = (running: Promise<void>) =>
       running.catch((error) => {
@@ -110,6 +121,12 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     if (failure) throw failure.reason
   }
 
+  /** Notes since when the next one after `size` has been due. */
+  const note = (what: 'leaf' | 'anchor', size: number, due: boolean): void => {
+    if (!due) waiting.delete(what)
+    else if (waiting.get(what)?.size !== size) waiting.set(what, { size, since: clock.now() })
+  }
+
   /** Keeps the gauges true and notices a log that stands still. */
   const measure = async (signal: AbortSignal): Promise<void> => {
     const [row] = await sql`
@@ -119,16 +136,31 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
              (select coalesce(max(size), 0) from anchor)::bigint as anchored`
     for (const name of ['settled', 'final', 'logged', 'anchored'])
       metrics.logSize.set({ stage: name }, row?.[name])
-    const size = row?.['logged'] as number
-    if (row?.['final'] <= size) unlogged = null
-    else if (unlogged?.size !== size) unlogged = { size, since: clock.now() }
+    const {
+      final,
+      logged: size,
+      anchored,
+    } = row as unknown as Record<'final' | 'logged' | 'anchored', number>
+    note('leaf', size, final > size)
+    if (deps.anchor) note('anchor', anchored, size > anchored)
+    rebuilding =
+      anchored > size ? `behind: ${anchored} leaves are anchored and ${size} are logged here` : null
     await clock.sleep(2_000, signal)
   }
 
   return {
     run: (signal) =>
       withLease(
-        { sql, clock, name: `dunes/${deps.deployment.chain}`, standby: () => (standby = true) },
+        {
+          sql,
+          clock,
+          name: `dunes/${deps.deployment.chain}`,
+          standby: () => {
+            standby = true
+            troubles.clear()
+          },
+          lost: (why) => troubles.set('lock', `lock: ${why}`),
+        },
         index,
         signal,
       ),
@@ -149,12 +181,17 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
           status.tip ? `behind: ${behind} blocks are not indexed yet` : 'behind: no block is indexed yet',
         )
       }
-      if (unlogged && clock.now() - unlogged.since > UNLOGGED_MS) {
-        reasons.push(`stalled: final submissions wait for leaf ${unlogged.size}`)
-      }
+      if (rebuilding) reasons.push(rebuilding)
+      const leaf = waiting.get('leaf')
+      if (leaf && clock.now() - leaf.since > UNLOGGED_MS)
+        reasons.push(`stalled: final submissions wait for leaf ${leaf.size}`)
+      const anchor = waiting.get('anchor')
+      const { everySeconds = 0, stuckSeconds = 0 } = deps.anchor?.settings ?? {}
+      if (anchor && clock.now() - anchor.since > UNANCHORED_MS + (everySeconds + stuckSeconds) * 1000)
+        reasons.push(`stalled: leaves above ${anchor.size} wait for an anchor`)
       return reasons
     },
     depth: () => depth(),
-    payloadStored: () => applied.wake(),
+    payloadStored: () => stored(),
   }
 }

@@ -80,14 +80,14 @@ async function moveHead(tx: TransactionSql, head: BlockRef): Promise<void> {
 
 /**
  * Moves finality up to `upTo`, which was applied before, and forgets the older blocks that no reorg can reach. Throws
- * `GRAPH_INCONSISTENT` where that very block is not applied here.
+ * `GRAPH_INCONSISTENT` where another block is applied at its height, or none so high.
  */
 export async function applyFinal(sql: Sql, upTo: BlockRef): Promise<void> {
   await sql.begin(async (tx) => {
-    await tx`select 1 from cursor for update`
-    const [block] =
-      await tx`select 1 from block where number = ${upTo.number} and hash = ${fromHex(upTo.hash)}`
-    if (!block) throw inconsistent(`block ${upTo.number} became final and is not applied`)
+    const [head] = await tx`select head_number from cursor for update`
+    const [block] = await tx`select hash from block where number = ${upTo.number}`
+    if (upTo.number > (head?.['head_number'] ?? -1) || (block && toHex(block['hash']) !== upTo.hash))
+      throw inconsistent(`block ${upTo.number} became final as ${upTo.hash}, which is not applied`)
     await tx`
       update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
       where final_number < ${upTo.number}`

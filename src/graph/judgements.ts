@@ -1,10 +1,11 @@
+import type { TransactionSql } from 'postgres'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
-import type { JsonObject } from '../core/json.ts'
+import type { SchemaFile } from '../maml/schema.ts'
 import type { Judgement } from '../receipt/judge.ts'
 import { knownPolicy, type LeafPolicy } from '../receipt/policy.ts'
 import type { Sql } from './connect.ts'
-import { insertReadings, readingTable, readingTables } from './readings.ts'
+import { insertReadings, type SubmissionReadings } from './readings.ts'
 import { OUTCOMES, type StoredJudgement } from './schema.ts'
 
 /** A settled submission that has no verdict yet, with all that the chain says of it and that judging needs. */
@@ -34,7 +35,8 @@ export async function readUnjudged(sql: Sql, limit: number, skip: readonly numbe
     select u.*, c.account, s.name as sensor_name, d.name as dataset_name
     from submission u
     join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
-    where u.verdict is null and u.index is not null and u.id <> all(${skip as number[]}::bigint[])
+    where u.verdict is null and u.index is not null
+      and not exists (select from unnest(${skip as number[]}::bigint[]) as s(id) where s.id = u.id)
     order by u.index limit ${limit}`
   return rows.map((row) => ({
     id: row['id'],
@@ -63,24 +65,33 @@ export interface RegisteredKey {
   possessionValid: boolean
 }
 
-/** The keys of contributors (internal ids), each list in key order. */
+/**
+ * The keys that contributors had registered before their submissions, in key order, by the submission's internal id. A
+ * submission that was unsettled or settled anew since it was read is left out: one statement sees one state of the chain, and these
+ * keys must belong to the same one as the submission.
+ */
 export async function readKeys(
   sql: Sql,
-  contributors: readonly number[],
+  submissions: readonly Unjudged[],
 ): Promise<Map<number, RegisteredKey[]>> {
   const rows = await sql`
-    select contributor, key_index, key_id, public_key, possession_valid from contributor_key
-    where contributor = any(${contributors as number[]}::bigint[]) order by contributor, key_index`
+    select u.id, k.key_index, k.key_id, k.public_key, k.possession_valid
+    from unnest(${submissions.map((s) => s.id)}::bigint[], ${submissions.map((s) => s.settledHash.slice(2))}::text[]) as j(id, hash)
+    join submission u on u.id = j.id and u.settled_hash = decode(j.hash, 'hex')
+    left join contributor_key k on k.contributor = u.contributor
+      and (k.block, k.log_index) < (u.submitted_block, u.submitted_log)
+    order by u.id, k.key_index`
   const out = new Map<number, RegisteredKey[]>()
   for (const row of rows) {
-    const keys = out.get(row['contributor']) ?? []
+    const keys = out.get(row['id']) ?? []
+    out.set(row['id'], keys)
+    if (row['key_index'] === null) continue
     keys.push({
       keyIndex: row['key_index'],
       keyId: toHex(row['key_id']),
       publicKey: new Uint8Array(row['public_key']),
       possessionValid: row['possession_valid'],
     })
-    out.set(row['contributor'], keys)
   }
   return out
 }
@@ -91,6 +102,8 @@ export async function readSchemaBytes(sql: Sql, sha256: Hex): Promise<Uint8Array
   if (row) return new Uint8Array(row['schema'])
   throw new DunesError('GRAPH_INCONSISTENT', `no dataset version has the schema ${sha256}`, {
     hint: 'the chain source skipped an event; run `dunes doctor`',
+    // A reorganisation may just have taken the submission away that asks for it.
+    retryable: true,
     exitCode: 3,
   })
 }
@@ -113,15 +126,26 @@ export async function readLeafPolicies(sql: Sql): Promise<{ firstIndex: number; 
   })
 }
 
-/** A verdict to write, and the readings that go with it. */
+/** What happened while a submission's bytes were sought; `what` null means that they were obtained. */
+export interface Retrieval {
+  attempts: number
+  what: string | null
+  detail: string | null
+}
+
+/** A verdict to write, and what goes with it. */
 export interface Judged {
   submission: Unjudged
   judgement: Judgement
+  /** The schema file in force at the submission; null where the registered bytes are none. */
+  schema: SchemaFile | null
+  /** Null where nobody was asked. */
+  retrieval: Retrieval | null
 }
 
 /**
- * Writes verdicts and readings in one transaction. A submission that was unsettled, settled anew or judged meanwhile is left
- * alone. Answers the internal ids that were written.
+ * Writes verdicts, readings and what happened to payloads in one transaction. A submission that was unsettled, settled anew or
+ * judged meanwhile is left alone. Answers the internal ids that were written.
  */
 export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Promise<Set<number>> {
   return sql.begin(async (tx) => {
@@ -141,38 +165,39 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       ) as j(id, hash, verdict, reason, observed, judgement, signed)
       where u.id = j.id and u.settled_hash = decode(j.hash, 'hex') and u.verdict is null
       returning u.id`
-    const written = new Set(rows.map((row) => row['id'] as number))
-    // A dataset that never had a valid schema file has no table, and its payloads stay bytes.
-    const tables = new Set(await readingTables(tx))
-    const byDataset = new Map<string, { submission: number; readings: readonly JsonObject[] }[]>()
-    for (const { submission, judgement } of judged) {
-      if (!judgement.read || !written.has(submission.id) || !tables.has(readingTable(submission.dataset)))
-        continue
+    const ids = new Set(rows.map((row) => row['id'] as number))
+    const written = judged.filter(({ submission }) => ids.has(submission.id))
+    const byDataset = new Map<string, SubmissionReadings[]>()
+    for (const { submission, judgement, schema } of written) {
+      // Without a valid schema file there are no columns, and its payloads stay bytes.
+      if (!judgement.read || !schema) continue
       const items = byDataset.get(submission.dataset) ?? []
-      items.push({ submission: submission.id, readings: judgement.read.payload.readings })
+      items.push({ submission: submission.id, file: schema, readings: judgement.read.payload.readings })
       byDataset.set(submission.dataset, items)
     }
     for (const [dataset, items] of byDataset) await insertReadings(tx, dataset, items)
-    return written
+    await writeRetrievals(
+      tx,
+      written.flatMap(({ submission, retrieval }) =>
+        retrieval ? [{ id: submission.id, ...retrieval }] : [],
+      ),
+    )
+    return ids
   })
 }
 
 /** Postgres text and jsonb hold no NUL. */
 const printable = (detail: string | null): string | null => detail?.replaceAll('\u0000', '\ufffd') ?? null
 
-/** Notes what happened while a submission's bytes were sought; `what` null means that they were obtained. */
-export async function writeRetrievals(
-  sql: Sql,
-  items: readonly { submission: number; attempts: number; what: string | null; detail: string | null }[],
+async function writeRetrievals(
+  tx: TransactionSql,
+  items: readonly (Retrieval & { id: number })[],
 ): Promise<void> {
   if (items.length === 0) return
-  await sql`
+  await tx`
     insert into retrieval (submission, attempts, what, detail)
-    select r.submission, r.attempts, r.what, r.detail
-    from unnest(${items.map((i) => i.submission)}::bigint[], ${items.map((i) => i.attempts)}::int[],
-                ${items.map((i) => i.what)}::text[], ${items.map((i) => printable(i.detail))}::text[])
-         as r(submission, attempts, what, detail)
-    join submission s on s.id = r.submission for key share of s
+    select * from unnest(${items.map((i) => i.id)}::bigint[], ${items.map((i) => i.attempts)}::int[],
+                         ${items.map((i) => i.what)}::text[], ${items.map((i) => printable(i.detail))}::text[])
     on conflict (submission) do update set attempts = excluded.attempts, what = excluded.what, detail = excluded.detail,
       updated_at = now()`
 }

@@ -73,13 +73,8 @@ export async function writeLeaves(
     state,
     leaves.map((leaf) => leafHash(leaf.entry)),
   )
-  await tx`
-    insert into leaf (index, submission, entry)
-    select i, s, decode(e, 'hex') from unnest(
-      ${leaves.map((_, i) => state.size + i)}::bigint[], ${leaves.map((leaf) => leaf.submission)}::bigint[],
-      ${leaves.map((leaf) => Buffer.from(leaf.entry).toString('hex'))}::text[]) as l(i, s, e)`
-  await writeTiles(tx, grown.tiles)
   const size = grown.state.size
+  // The head first: of two that append at once the second waits here, and finds that it came too late.
   if (state.size === 0)
     await tx`insert into log_head (size, root) values (0, ${emptyRoot()}) on conflict do nothing`
   const moved = await tx`update log_head set size = ${size}, root = ${grown.root} where size = ${state.size}`
@@ -94,6 +89,12 @@ export async function writeLeaves(
       },
     )
   }
+  await tx`
+    insert into leaf (index, submission, entry)
+    select i, s, decode(e, 'hex') from unnest(
+      ${leaves.map((_, i) => state.size + i)}::bigint[], ${leaves.map((leaf) => leaf.submission)}::bigint[],
+      ${leaves.map((leaf) => Buffer.from(leaf.entry).toString('hex'))}::text[]) as l(i, s, e)`
+  await writeTiles(tx, grown.tiles)
   return { state: grown.state, head: { size, root: grown.root } }
 }
 
@@ -119,9 +120,9 @@ export async function readCheckpoint(sql: Db, size: number): Promise<string | nu
 }
 
 /** The newest signed checkpoint, or null before the first. */
-export async function readLatestCheckpoint(sql: Db): Promise<{ size: number; note: string } | null> {
-  const [row] = await sql`select size, note from checkpoint order by size desc limit 1`
-  return row ? { size: row['size'], note: row['note'] } : null
+export async function readLatestCheckpoint(sql: Db): Promise<(LogHead & { note: string }) | null> {
+  const [row] = await sql`select size, root, note from checkpoint order by size desc limit 1`
+  return row ? { size: row['size'], root: new Uint8Array(row['root']), note: row['note'] } : null
 }
 
 /** Publishes a signed checkpoint. The first one for a size stays. */

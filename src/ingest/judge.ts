@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Hex } from '../core/bytes.ts'
-import { fromHex } from '../core/bytes.ts'
+import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { describeError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
@@ -12,29 +11,37 @@ import { type Position, readPosition } from '../graph/cursor.ts'
 import {
   type Judged,
   type RegisteredKey,
+  type Retrieval,
   readKeys,
   readLeafPolicies,
   readSchemaBytes,
   readUnjudged,
   type Unjudged,
   writeJudgements,
-  writeRetrievals,
 } from '../graph/judgements.ts'
 import { getPayload, putPayload } from '../graph/payloads.ts'
 import type { SchemaFile } from '../maml/schema.ts'
 import { backoffMs } from '../payload/backoff.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
-import type { FetchOutcome, What } from '../payload/outcome.ts'
+import { type FetchOutcome, unavailable, type What } from '../payload/outcome.ts'
 import { judgeUri } from '../payload/uri.ts'
 import { judge, readSchemaFile } from '../receipt/judge.ts'
 import type { LeafPolicy } from '../receipt/policy.ts'
 
-/** How many submissions may be sought and checked at once: what bounds this stage's memory (1 MiB each at most). */
-const WINDOW = 256
-/** Verdicts written in one transaction. */
+/** How many submissions may be sought at once. Each costs a few kilobytes, and its place for one grace at most. */
+const SEARCHES = 8_192
+/** Bytes of payloads that are held for their verdict, at most, but for the last one: what bounds this stage's memory. */
+const HELD_BYTES = 64 << 20
+/** Searches begun in one turn, and verdicts written in one transaction. */
 const BATCH = 64
+/** Milliseconds of checks after which a turn writes what it has: signatures are checked on the thread that serves. */
+const SLICE_MS = 50
 /** How often this stage looks for work that nobody woke it for, in milliseconds. */
 const POLL_MS = 500
+/** Hosts whose last delivery is remembered. */
+const HOSTS = 4_096
+/** Graces for which a late search waits, at most, while its host delivers to others. */
+const LATE_GRACES = 12
 
 export interface JudgeDeps {
   chain: string
@@ -53,9 +60,13 @@ export interface JudgeDeps {
 /** One submission whose payload is being sought. */
 interface Search {
   due: Unjudged
+  /** Null where nobody need be asked: the outcome or the URI decides. */
+  uri: string | null
   attempts: number
   /** Local milliseconds when the first attempt was asked for; null before it. */
   soughtSince: number | null
+  /** Whether its grace had passed when it was first sought, as when history is read. */
+  late: boolean
   running: boolean
   /** Local milliseconds before which no further attempt begins. */
   nextAt: number
@@ -69,14 +80,20 @@ interface Search {
 /**
  * The second stage: obtains the payload of every settled submission and judges it. Submissions are sought side by side,
  * so that a host that hangs holds up nobody else's. `PAYLOAD_UNAVAILABLE` is said only when the settling block is final, the
- * policy's grace has passed in final chain time, and an attempt of ours has failed or lasted for that long.
+ * policy's grace has passed in final chain time, an attempt of ours has failed or lasted for that long, and our own
+ * store does not hold the bytes either.
  */
 export class JudgeStage {
   readonly #deps: JudgeDeps
   readonly #searches = new Map<number, Search>()
   /** Wakes the turn when an attempt ends. */
   readonly #wake: Wake
-  readonly #schemas = new Map<Hex, SchemaFile | null>()
+  readonly #schemas = new Map<LeafPolicy, Map<Hex, SchemaFile | null>>()
+  /** Local milliseconds of the last delivery of each host. */
+  readonly #delivered = new Map<string, number>()
+  #held = 0
+  /** Local milliseconds of the last look at what became of the submissions that are sought. */
+  #lookedAt = 0
 
   constructor(deps: JudgeDeps) {
     this.#deps = deps
@@ -88,146 +105,212 @@ export class JudgeStage {
     return this.#searches.size
   }
 
+  /** Bytes of payloads that wait for their verdict. */
+  get held(): number {
+    return this.#held
+  }
+
+  /** Looks into the payload store again at once. */
+  payloadStored(): void {
+    this.#lookedAt = 0
+    this.#wake.wake()
+  }
+
   /** Gives up every running attempt; the next process begins them anew. */
   stop(): void {
-    for (const search of this.#searches.values()) search.abort.abort()
-    this.#searches.clear()
+    for (const id of [...this.#searches.keys()]) this.#forget(id)
   }
 
   /** Does what can be done now, then waits for something to change. */
   async turn(signal: AbortSignal): Promise<void> {
     const { sql, clock, judged } = this.#deps
     const position = await readPosition(sql)
-    const verdicts: Judged[] = []
-    if (position) {
-      const policies = await readLeafPolicies(sql)
-      const policyAt = (index: number): LeafPolicy | undefined =>
-        policies.find((p) => p.firstIndex <= index)?.policy
-      await this.#dropStale()
-      const room = WINDOW - this.#searches.size
-      const fresh = room > 0 ? await readUnjudged(sql, room, [...this.#searches.keys()]) : []
-      for (const due of fresh) {
-        const policy = policyAt(due.index)
-        if (policy) await this.#begin(due)
-      }
-      const ready = [...this.#searches.values()].filter((search) =>
-        this.#isDecided(search, position, policyAt(search.due.index)),
-      )
-      for (const search of ready.slice(0, BATCH)) {
-        verdicts.push(await this.#judge(search, policyAt(search.due.index) as LeafPolicy))
-      }
-      this.#attempt()
+    if (!position) return this.#wake.wait(POLL_MS, signal)
+    const policies = await readLeafPolicies(sql)
+    const policyAt = (index: number): LeafPolicy | undefined =>
+      policies.find((p) => p.firstIndex <= index)?.policy
+    if (clock.now() - this.#lookedAt >= POLL_MS) await this.#look()
+    const begun = await this.#begin()
+    const ready: { search: Search; policy: LeafPolicy }[] = []
+    for (const search of this.#searches.values()) {
+      const policy = policyAt(search.due.index)
+      if (!policy) continue
+      if (this.#isDecided(search, position, policy)) ready.push({ search, policy })
+      else this.#attempt(search, isGraceOver(search.due, position, policy))
     }
-    if (verdicts.length > 0) {
-      await this.#write(verdicts)
+    if (ready.length > 0) {
+      await this.#write(await this.#judge(ready.slice(0, BATCH)))
       judged.wake()
-      return
+    } else if (begun < BATCH) {
+      await this.#wake.wait(this.#pause(), signal)
     }
-    const next = Math.min(...[...this.#searches.values()].map((s) => (s.running ? Infinity : s.nextAt)))
-    const pause = Math.min(POLL_MS, Math.max(5, next - clock.now()))
-    await this.#wake.wait(pause, signal)
   }
 
-  /** Forgets submissions that a reorganisation unsettled while they were sought. */
-  async #dropStale(): Promise<void> {
+  /** Until the next attempt is due, at most one poll. */
+  #pause(): number {
+    let next = POLL_MS
+    const now = this.#deps.clock.now()
+    for (const { running, nextAt } of this.#searches.values())
+      if (!running && nextAt > now) next = Math.min(next, nextAt - now)
+    return Math.max(5, next)
+  }
+
+  /** Forgets submissions that a reorganisation unsettled while they were sought, and finds payloads that were stored meanwhile. */
+  async #look(): Promise<void> {
+    this.#lookedAt = this.#deps.clock.now()
     if (this.#searches.size === 0) return
     const rows = await this.#deps.sql`
-      select id, settled_hash from submission
-      where id = any(${[...this.#searches.keys()]}::bigint[]) and verdict is null and index is not null`
-    const alive = new Map(
-      rows.map((row) => [row['id'] as number, Buffer.from(row['settled_hash']).toString('hex')]),
-    )
+      select u.id, u.settled_hash, exists (select from payload p where p.sha256 = u.payload_sha256) as stored
+      from unnest(${[...this.#searches.keys()]}::bigint[]) as s(id) join submission u on u.id = s.id
+      where u.verdict is null and u.index is not null`
+    const alive = new Map(rows.map((row) => [row['id'] as number, row]))
     for (const [id, search] of this.#searches) {
-      if (alive.get(id) === search.due.settledHash.slice(2)) continue
-      search.abort.abort()
-      this.#searches.delete(id)
+      const row = alive.get(id)
+      if (!row || toHex(row['settled_hash']) !== search.due.settledHash) this.#forget(id)
+      else if (row['stored'] && this.#hasRoom()) await this.#findStored(search)
     }
   }
 
-  async #begin(due: Unjudged): Promise<void> {
-    const search: Search = {
-      due,
-      attempts: 0,
-      soughtSince: null,
-      running: false,
-      nextAt: 0,
-      failure: null,
-      bytes: null,
-      abort: new AbortController(),
-    }
-    if (due.outcome === 'validated')
-      search.bytes = await getPayload(this.#deps.sql, fromHex(due.payload.sha256))
+  async #findStored(search: Search): Promise<void> {
+    if (search.uri === null || search.bytes) return
+    const bytes = await getPayload(this.#deps.sql, fromHex(search.due.payload.sha256))
     // A stored payload of another length than the one declared is not what was submitted.
-    if (search.bytes && search.bytes.length !== due.payload.bytes) search.bytes = null
-    this.#searches.set(due.id, search)
+    if (bytes?.length === search.due.payload.bytes) this.#hold(search, bytes)
   }
 
-  #isDecided(
-    { due, bytes, failure, soughtSince }: Search,
-    position: Position,
-    policy: LeafPolicy | undefined,
-  ): boolean {
-    if (!policy) return false
-    if (due.outcome !== 'validated' || isRefused(due.uri) || bytes) return true
-    if (due.settledBlock > position.final.number) return false
-    if (position.final.time < due.settledTime + policy.graceSeconds) return false
-    // Whoever starts late still asks, and waits for an answer for as long as the grace.
-    return (
-      failure !== null ||
-      (soughtSince !== null && this.#deps.clock.now() - soughtSince >= policy.graceSeconds * 1000)
-    )
+  /** Takes up settled submissions while there is room; answers how many. */
+  async #begin(): Promise<number> {
+    const room = Math.min(BATCH, SEARCHES - this.#searches.size)
+    if (room <= 0 || !this.#hasRoom()) return 0
+    const fresh = await readUnjudged(this.#deps.sql, room, [...this.#searches.keys()])
+    for (const due of fresh) {
+      const text = uriText(due.uri)
+      const search: Search = {
+        due,
+        uri: due.outcome === 'validated' && judgeUri(text) === null ? text : null,
+        attempts: 0,
+        soughtSince: null,
+        late: false,
+        running: false,
+        nextAt: 0,
+        failure: null,
+        bytes: null,
+        abort: new AbortController(),
+      }
+      this.#searches.set(due.id, search)
+      if (this.#hasRoom()) await this.#findStored(search)
+    }
+    return fresh.length
   }
 
-  /** Starts attempts that are due. The fetcher itself bounds how many run at once, per host and in all. */
-  #attempt(): void {
+  #hasRoom(): boolean {
+    return this.#held < HELD_BYTES
+  }
+
+  #hold(search: Search, bytes: Uint8Array): void {
+    if (search.bytes || this.#searches.get(search.due.id) !== search) return
+    search.bytes = bytes
+    search.failure = null
+    this.#held += bytes.length
+  }
+
+  #forget(id: number): void {
+    const search = this.#searches.get(id)
+    if (!search) return
+    this.#searches.delete(id)
+    this.#held -= search.bytes?.length ?? 0
+    search.abort.abort()
+  }
+
+  #isDecided(search: Search, position: Position, policy: LeafPolicy): boolean {
+    const { due, uri, bytes, failure, soughtSince, late } = search
+    if (uri === null || bytes) return true
+    if (!isGraceOver(due, position, policy)) return false
+    if (failure) return true
+    if (soughtSince === null) return false
+    // Whoever starts late still asks, and waits for an answer for as long as the grace; longer while the host is only busy
+    // with what else we asked of it.
+    const graceMs = policy.graceSeconds * 1000
+    const lasted = this.#deps.clock.now() - soughtSince
+    const delivers = late && (this.#delivered.get(hostOf(uri)) ?? 0) >= soughtSince
+    return lasted >= (delivers ? LATE_GRACES * graceMs : graceMs)
+  }
+
+  /** Starts an attempt if one is due. The fetcher itself bounds how many run at once, per host and in all. */
+  #attempt(search: Search, graceOver: boolean): void {
     const { fetcher, clock, metrics } = this.#deps
     const now = clock.now()
-    for (const search of this.#searches.values()) {
-      const { due } = search
-      if (search.bytes || search.running || search.nextAt > now) continue
-      if (due.outcome !== 'validated' || isRefused(due.uri)) continue
-      search.soughtSince ??= now
-      search.running = true
-      search.attempts++
-      fetcher
-        .fetch({
-          uri: uriText(due.uri),
-          sha256: fromHex(due.payload.sha256),
-          bytes: due.payload.bytes,
-          signal: search.abort.signal,
-        })
-        .then(
-          (outcome) => this.#settle(search, outcome),
-          (error: unknown) =>
-            this.#settle(search, {
-              kind: 'unavailable',
-              what: 'aborted',
-              detail: describeError(error),
-              retryable: true,
-            }),
-        )
-        .finally(() => metrics.fetches.inc({ outcome: search.failure?.what ?? 'bytes' }))
+    const { due, uri } = search
+    if (uri === null || search.running || search.nextAt > now || !this.#hasRoom()) return
+    if (search.soughtSince === null) {
+      search.soughtSince = now
+      search.late = graceOver
     }
+    search.running = true
+    search.attempts++
+    fetcher
+      .fetch({
+        uri,
+        sha256: fromHex(due.payload.sha256),
+        bytes: due.payload.bytes,
+        signal: search.abort.signal,
+      })
+      .catch((error: unknown) => unavailable('aborted', describeError(error), true))
+      .then((outcome) => {
+        metrics.fetches.inc({ outcome: outcome.kind === 'bytes' ? 'bytes' : outcome.what })
+        this.#settle(search, uri, outcome)
+      })
   }
 
-  #settle(search: Search, outcome: FetchOutcome): void {
+  #settle(search: Search, uri: string, outcome: FetchOutcome): void {
+    const now = this.#deps.clock.now()
     search.running = false
     if (outcome.kind === 'bytes') {
-      search.bytes = outcome.bytes
-      search.failure = null
+      if (this.#delivered.size >= HOSTS) this.#delivered.clear()
+      this.#delivered.set(hostOf(uri), now)
+      if (this.#hasRoom()) this.#hold(search, outcome.bytes)
+      else {
+        // Asked for again when others have made room. What was there a moment ago is not unavailable.
+        search.failure = search.soughtSince = null
+        search.nextAt = now + POLL_MS
+      }
     } else {
       if (outcome.what !== 'busy' && outcome.what !== 'aborted') search.failure = outcome
       const pause = outcome.retryable ? backoffMs(search.attempts - 1, search.due.id) : 60_000
-      search.nextAt = this.#deps.clock.now() + pause
+      search.nextAt = now + pause
     }
     this.#wake.wake()
   }
 
-  async #judge({ due, bytes }: Search, policy: LeafPolicy): Promise<Judged> {
-    const { sql, mlDsa, metrics, chain } = this.#deps
-    const keys = (await readKeys(sql, [due.contributorId])).get(due.contributorId) ?? []
+  /** Verdicts on as many of `ready` as a slice of time allows. */
+  async #judge(ready: readonly { search: Search; policy: LeafPolicy }[]): Promise<Judged[]> {
+    const { sql, clock } = this.#deps
+    const keysOf = await readKeys(
+      sql,
+      ready.map(({ search }) => search.due),
+    )
+    const verdicts: Judged[] = []
+    const started = clock.now()
+    for (const { search, policy } of ready) {
+      const keys = keysOf.get(search.due.id)
+      // Unsettled meanwhile: nothing that we could say would be about the chain as it is.
+      if (!keys) {
+        this.#forget(search.due.id)
+        continue
+      }
+      // The owner may have put the bytes into our store, whatever the host does.
+      await this.#findStored(search)
+      verdicts.push(await this.#verdict(search, keys, policy))
+      if (clock.now() - started >= SLICE_MS) break
+    }
+    return verdicts
+  }
+
+  async #verdict(search: Search, keys: readonly RegisteredKey[], policy: LeafPolicy): Promise<Judged> {
+    const { mlDsa, metrics, chain } = this.#deps
+    const { due, bytes, uri } = search
     const key = keys.findLast((candidate) => candidate.keyId === due.keyId) ?? null
-    const schema = await this.#schema(due.schemaSha256, policy)
+    const file = await this.#schema(due.schemaSha256, policy)
     const end = metrics.judgeSeconds.startTimer()
     const judgement = judge(
       {
@@ -237,55 +320,63 @@ export class JudgeStage {
         sensor: due.sensor,
         dataset: due.dataset,
         payload: due.payload,
-        uriRefused: isRefused(due.uri),
+        uriRefused: due.outcome === 'validated' && uri === null,
         bytes,
         key,
         earlierKeys: earlierThan(key, keys),
-        schema: schema.bytes,
+        // The file below stands for the bytes.
+        schema: NO_BYTES,
         submittedTime: due.submittedTime,
         policy,
       },
-      { mlDsa, sha256: nativeSha256, schemaFile: () => schema.file },
+      { mlDsa, sha256: nativeSha256, schemaFile: () => file },
     )
     end()
-    return { submission: due, judgement }
+    return { submission: due, judgement, schema: file, retrieval: retrievalOf(search) }
   }
 
-  async #schema(sha256: Hex, policy: LeafPolicy): Promise<{ bytes: Uint8Array; file: SchemaFile | null }> {
-    const known = this.#schemas.get(sha256)
-    if (known !== undefined) return { bytes: new Uint8Array(), file: known }
-    const bytes = await readSchemaBytes(this.#deps.sql, sha256)
-    const file = readSchemaFile(bytes, policy)
-    this.#schemas.set(sha256, file)
-    return { bytes, file }
+  async #schema(sha256: Hex, policy: LeafPolicy): Promise<SchemaFile | null> {
+    const files = this.#schemas.get(policy) ?? new Map<Hex, SchemaFile | null>()
+    this.#schemas.set(policy, files)
+    const known = files.get(sha256)
+    if (known !== undefined) return known
+    // Anybody may register schemas; those in use are few.
+    if (files.size >= 256) files.clear()
+    const file = readSchemaFile(await readSchemaBytes(this.#deps.sql, sha256), policy)
+    files.set(sha256, file)
+    return file
   }
 
   async #write(verdicts: readonly Judged[]): Promise<void> {
+    if (verdicts.length === 0) return
     const { sql, metrics } = this.#deps
-    const searches = verdicts.map(({ submission }) => this.#searches.get(submission.id) as Search)
     // Bytes first: a verdict that speaks of a payload must never be committed without it.
-    for (const { bytes, due } of searches)
-      if (bytes) await putPayload(sql, fromHex(due.payload.sha256), bytes)
+    for (const { submission } of verdicts) {
+      const bytes = this.#searches.get(submission.id)?.bytes
+      if (bytes) await putPayload(sql, fromHex(submission.payload.sha256), bytes)
+    }
     const written = await writeJudgements(sql, verdicts)
-    await writeRetrievals(
-      sql,
-      searches
-        .filter((search) => search.attempts > 0)
-        .map(({ due, attempts, bytes, failure }) => ({
-          submission: due.id,
-          attempts,
-          what: bytes ? null : (failure?.what ?? 'timeout'),
-          detail: bytes ? null : (failure?.detail ?? 'The host did not answer before the grace ended.'),
-        })),
-    )
     for (const { submission, judgement } of verdicts) {
-      this.#searches.get(submission.id)?.abort.abort()
-      this.#searches.delete(submission.id)
+      this.#forget(submission.id)
       if (written.has(submission.id))
         metrics.judged.inc({ verdict: judgement.verdict, reason: judgement.reason ?? 'none' })
     }
   }
 }
+
+const NO_BYTES = new Uint8Array()
+
+const isGraceOver = (due: Unjudged, { final }: Position, policy: LeafPolicy): boolean =>
+  due.settledBlock <= final.number && final.time >= due.settledTime + policy.graceSeconds
+
+const retrievalOf = ({ attempts, bytes, failure }: Search): Retrieval | null => {
+  if (attempts === 0) return null
+  if (bytes) return { attempts, what: null, detail: null }
+  const { what, detail } = failure ?? SILENT
+  return { attempts, what, detail }
+}
+
+const SILENT = { what: 'timeout', detail: 'The host did not answer before the grace ended.' } as const
 
 /** Keys that the contributor had before `key`. */
 const earlierThan = (key: RegisteredKey | null, keys: readonly RegisteredKey[]): Uint8Array[] =>
@@ -297,4 +388,5 @@ const nativeSha256 = (bytes: Uint8Array): Uint8Array =>
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
 /** The URI as text; what is not UTF-8 becomes U+FFFD, which no accepted URI holds. */
 const uriText = (uri: Uint8Array): string => lenient.decode(uri)
-const isRefused = (uri: Uint8Array): boolean => judgeUri(uriText(uri)) !== null
+/** Scheme and authority: whoever is asked for what a URI names. */
+const hostOf = (uri: string): string => /^[^:]*:(?:\/\/[^/?#]*)?/.exec(uri)?.[0] ?? uri

@@ -3,14 +3,15 @@ import type { Clock } from '../core/clock.ts'
 import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
-import type { MlDsa } from '../core/ml-dsa.ts'
 import type { Reason } from '../core/reason.ts'
 import type { Wake } from '../core/wake.ts'
 import { insertEdges } from '../graph/apply.ts'
 import type { Sql } from '../graph/connect.ts'
+import type { Db } from '../graph/cursor.ts'
 import {
+  type LogHead,
   loadLogState,
-  readLatestCheckpoint,
+  readCheckpoint,
   readLogHead,
   requirePrefix,
   writeCheckpoint,
@@ -35,8 +36,8 @@ export interface SequenceDeps {
   origin: string
   sql: Sql
   signers: readonly CheckpointSigner[]
-  /** Checks our own signatures before they are published. */
-  mlDsa: MlDsa
+  /** What the contract holds in the newest block; null in a process that cannot ask. */
+  anchored: (() => Promise<LogHead>) | null
   clock: Clock
   logger: Logger
   metrics: Metrics
@@ -86,7 +87,7 @@ export class SequenceStage {
     const rows = await this.#judgedFrom(before.size)
     if (rows.length === 0) return 0
     const grown = await sql.begin(async (tx) => {
-      const duplicates = await this.#findDuplicates(rows)
+      const duplicates = await this.#findDuplicates(tx, rows)
       const leaves = rows.map((row) => {
         const duplicate = duplicates.has(row.id)
         return { submission: row.id, entry: this.#entry(row, duplicate) }
@@ -141,12 +142,12 @@ export class SequenceStage {
   }
 
   /** Internal ids of accepted rows that repeat an earlier accepted submission of their contributor, with that one's id. */
-  async #findDuplicates(rows: readonly JudgedRow[]): Promise<Map<number, number>> {
+  async #findDuplicates(tx: Db, rows: readonly JudgedRow[]): Promise<Map<number, number>> {
     const out = new Map<number, number>()
     const accepted = rows.filter((row) => row.verdict === 'accepted' && row.judgement.read)
     const first = rows[0]
     if (!first || accepted.length === 0) return out
-    const logged = await this.#deps.sql`
+    const logged = await tx`
       select distinct on (e.id) e.id, u.id as earlier
       from unnest(${accepted.map((row) => row.id)}::bigint[], ${accepted.map((row) => row.contributorId)}::bigint[],
                   ${accepted.map((row) => row.judgement.read?.signedBytesSha256.slice(2) ?? '')}::text[]) as e(id, contributor, signed)
@@ -180,13 +181,14 @@ export class SequenceStage {
 
   /** Signs the committed head, unless that was done, and publishes it. Never signs what the chain contradicts. */
   async #publish(): Promise<void> {
-    const { sql } = this.#deps
+    const { sql, anchored } = this.#deps
     const head = await readLogHead(sql)
-    const latest = await readLatestCheckpoint(sql)
-    if (head.size === 0 || latest?.size === head.size) return
+    if (head.size === 0 || (await readCheckpoint(sql, head.size)) !== null) return
     try {
+      // Both: the index may not have come as far as the chain, and an endpoint may be behind the index.
       const [anchor] = await sql`select size, root from anchor order by seq desc limit 1`
       if (anchor) await requirePrefix(sql, head, { size: anchor['size'], root: anchor['root'] })
+      if (anchored) await requirePrefix(sql, head, await anchored())
     } catch (error) {
       // A log that is still being rebuilt signs nothing, and goes on rebuilding.
       if (!(error instanceof DunesError && error.code === 'LOG_BEHIND')) throw error

@@ -17,19 +17,23 @@ export interface StageDeps {
 
 /**
  * Runs `turn` again and again until `signal` aborts. A turn answers when to come back: it waits for its own wake-up. A turn
- * that throws what a retry may help is tried again after a pause, for ever; anything else ends the stage with that error.
+ * that throws what a retry may help is tried again after a pause, for ever; anything else ends the stage with that error. A
+ * turn that seldom returns calls `progressed` whenever something went well.
  */
 export async function runStage(
   deps: StageDeps,
-  turn: () => Promise<void>,
+  turn: (progressed: () => void) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   let failures = 0
+  const progressed = () => {
+    if (failures > 0) deps.trouble(null)
+    failures = 0
+  }
   while (!signal.aborted) {
     try {
-      await turn()
-      if (failures > 0) deps.trouble(null)
-      failures = 0
+      await turn(progressed)
+      progressed()
     } catch (thrown) {
       if (signal.aborted) return
       const error = databaseError(thrown)
@@ -48,9 +52,13 @@ export async function runStage(
   }
 }
 
-/** Serialization failures and deadlocks: Postgres asks for the transaction to be run again. */
-const TRY_AGAIN = /^40(001|P01)$|^55P03$/
+/**
+ * What Postgres asks to be run again (class 40, 55P03), and what an administrator, a full disk or a switch to another server
+ * can do to any statement (53, 57, 58, 25006), https://www.postgresql.org/docs/18/errcodes-appendix.html.
+ */
+const TRY_AGAIN = /^(40...|55P03|53...|57...|58...|25006)$/
 
-const canRetry = (error: unknown): boolean =>
+/** Whether the same call may go well later. */
+export const canRetry = (error: unknown): boolean =>
   (error instanceof DunesError && error.retryable) ||
   TRY_AGAIN.test(String((error as { code?: unknown }).code ?? ''))

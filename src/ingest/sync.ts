@@ -17,6 +17,8 @@ export interface SyncDeps {
   metrics: Metrics
   /** Woken when there may be something new to judge. */
   applied: Wake
+  /** Told of every step that is committed. */
+  progressed: () => void
   /** Woken when more is final, or when history changed. */
   finalised: Wake
 }
@@ -27,11 +29,14 @@ export interface SyncDeps {
  */
 export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<void> {
   const { source, sql, metrics, logger, clock } = deps
-  for await (const step of source.follow(await readCursor(sql), signal)) {
+  const cursor = await readCursor(sql)
+  let tip = cursor?.[0].hash
+  for await (const step of source.follow(cursor, signal)) {
     const started = clock.now()
     switch (step.kind) {
       case 'append': {
         await applyBlocks(sql, step.blocks, deps.context)
+        tip = step.tip.hash
         const events = step.blocks.reduce((sum, block) => sum + block.events.length, 0)
         metrics.blocks.inc(step.blocks.length)
         metrics.events.inc(events)
@@ -47,9 +52,11 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
       }
       case 'rollback':
         await rollback(sql, step.to)
+        tip = step.to.hash
         metrics.rollbacks.inc()
         logger.warn({ to: step.to.number, duration: clock.now() - started }, 'rolled back a reorganisation')
         deps.finalised.wake()
+        deps.applied.wake()
         break
       case 'final':
         await applyFinal(sql, step.upTo)
@@ -60,7 +67,9 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
         break
       case 'head':
         metrics.height.set({ stage: 'head' }, step.head.number)
-        break
+        // Nothing was written, and what kept a step from being written may still be there, unless there is none to write.
+        if (step.head.hash !== tip) continue
     }
+    deps.progressed()
   }
 }
