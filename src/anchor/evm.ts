@@ -18,7 +18,7 @@ import {
 } from 'viem/actions'
 import { receiptAnchorAbi } from '../chain/abi.ts'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
-import { DunesError } from '../core/error.ts'
+import { DunesError, describeError } from '../core/error.ts'
 import type { AnchorPort } from './port.ts'
 
 /** Room above the estimate: the head may have moved between estimate and execution, which changes the proof's cost. */
@@ -93,7 +93,8 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (cause) {
-    if (!(cause instanceof BaseError)) throw cause
+    // An endpoint may answer anything: viem trips over some of it without an error of its own.
+    if (!(cause instanceof BaseError)) throw unreached(cause, describeError(cause))
     const revert = cause.walk((error) => error instanceof ContractFunctionRevertedError)
     if (revert instanceof ContractFunctionRevertedError) {
       const why = revert.data?.errorName ?? revert.reason ?? 'no reason given'
@@ -105,11 +106,23 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
         cause,
       })
     }
-    throw new DunesError('ANCHOR_RPC', `the RPC did not carry out an anchor call: ${cause.shortMessage}`, {
-      hint: 'check the RPC endpoint and the balance of the anchoring account',
-      retryable: true,
-      exitCode: 3,
-      cause,
-    })
+    throw UNDERPRICED.test(cause.details)
+      ? new DunesError('ANCHOR_UNDERPRICED', `the node wants a higher fee: ${cause.details}`, {
+          retryable: true,
+          exitCode: 3,
+          cause,
+        })
+      : unreached(cause, cause.shortMessage)
   }
 }
+
+/** How geth, and others after it, answer to a transaction whose nonce is taken by one that pays as much. */
+const UNDERPRICED = /underpriced/i
+
+const unreached = (cause: unknown, why: string): DunesError =>
+  new DunesError('ANCHOR_RPC', `the RPC did not carry out an anchor call: ${why}`, {
+    hint: 'check the RPC endpoint and the balance of the anchoring account',
+    retryable: true,
+    exitCode: 3,
+    cause,
+  })

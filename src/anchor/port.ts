@@ -13,7 +13,10 @@ export interface AnchorCall {
   proof: readonly Uint8Array[]
 }
 
-/** The one contract that the anchor writer speaks to, as it needs to see it. */
+/**
+ * The one contract that the anchor writer speaks to, as it needs to see it. Everything throws `ANCHOR_RPC` where the chain does
+ * not answer as it should.
+ */
 export interface AnchorPort {
   /** Size and root (32 bytes) that the contract holds in the newest block. */
   head(): Promise<{ size: number; root: Uint8Array }>
@@ -22,6 +25,9 @@ export interface AnchorPort {
   fees(): Promise<Fees>
   /** Whether the node has the transaction, mined or waiting. */
   knows(hash: Hex): Promise<boolean>
-  /** Signs the call and answers its hash; nothing is sent before `send`. Throws `ANCHOR_REFUSED` where it would revert. */
+  /**
+   * Signs the call and answers its hash; nothing is sent before `send`. Throws `ANCHOR_REFUSED` where it would revert.
+   * `send` throws `ANCHOR_UNDERPRICED` where another transaction with that nonce pays as much.
+   */
   prepare(call: AnchorCall, nonce: number, fees: Fees): Promise<{ hash: Hex; send: () => Promise<void> }>
 }

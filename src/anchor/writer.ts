@@ -1,5 +1,6 @@
-import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { equalBytes, fromHex, type Hex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
+import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Wake } from '../core/wake.ts'
@@ -11,7 +12,7 @@ import {
   requirePrefix,
   tileReader,
 } from '../graph/log-store.ts'
-import { consistencyProof, rootAt } from '../log/proof.ts'
+import { consistencyProof } from '../log/proof.ts'
 import type { AnchorPort, Fees } from './port.ts'
 
 export interface AnchorSettings {
@@ -30,6 +31,11 @@ export const DEFAULT_ANCHOR_SETTINGS: AnchorSettings = {
   stuckSeconds: 60,
 }
 
+/**
+ * A replacement offers at most so many times what the market asks: on a chain that makes no blocks every price would go up for
+ * ever, and be paid when it goes on.
+ */
+const MOST_FEES = 8n
 /** How often this stage looks again while it waits for the chain, in milliseconds. */
 const POLL_MS = 1_000
 
@@ -58,8 +64,12 @@ interface SentAnchor {
  */
 export class AnchorWriter {
   readonly #deps: AnchorDeps
-  /** Local milliseconds since when leaves beyond the on-chain head wait; null while none do. */
+  /** The on-chain head that was last held against our log. */
+  #known: LogHead | null = null
+  /** Local milliseconds since when leaves beyond that head wait; null while none do. */
   #waitingSince: number | null = null
+  /** The fees that the node last found too low, and for which nonce. */
+  #tooLow: { nonce: number; fees: Fees } | null = null
 
   constructor(deps: AnchorDeps) {
     this.#deps = deps
@@ -70,6 +80,7 @@ export class AnchorWriter {
     const checkpoint = await readLatestCheckpoint(sql)
     if (!checkpoint) return logged.wait(POLL_MS, signal)
     const onChain = await port.head()
+    await this.#compare(onChain)
     await this.#forgetFinal()
     const waiting = checkpoint.size - onChain.size
     if (waiting <= 0) {
@@ -79,30 +90,54 @@ export class AnchorWriter {
     this.#waitingSince ??= clock.now()
     const waitedMs = clock.now() - this.#waitingSince
     if (waiting >= settings.everyLeaves || waitedMs >= settings.everySeconds * 1000) {
-      await this.#anchor(onChain, checkpoint.size)
+      await this.#anchor(onChain, checkpoint)
     }
     const dueIn = settings.everySeconds * 1000 - waitedMs
     await logged.wait(dueIn > 0 ? Math.min(POLL_MS, dueIn) : POLL_MS, signal)
   }
 
-  /** Sends an anchor of `size`, or replaces one that is stuck. */
-  async #anchor(onChain: LogHead, size: number): Promise<void> {
+  /** Holds a head that the contract did not have before against our log; throws `LOG_DIVERGED` when they contradict each other. */
+  async #compare(onChain: LogHead): Promise<void> {
+    if (onChain.size === this.#known?.size && equalBytes(onChain.root, this.#known.root)) return
+    const head = await readLogHead(this.#deps.sql)
+    // A log that is still being rebuilt has nothing to compare yet.
+    if (onChain.size > head.size) return
+    await requirePrefix(this.#deps.sql, head, onChain)
+    this.#known = onChain
+    // What waits now was not in that anchor, and waits from now on.
+    this.#waitingSince = null
+  }
+
+  /** Sends an anchor of a signed checkpoint, or replaces one that is stuck. */
+  async #anchor(onChain: LogHead, checkpoint: LogHead): Promise<void> {
     const { sql, port, clock, settings, logger, metrics } = this.#deps
+    const { size, root } = checkpoint
     const nonce = await port.nonce('latest')
     const waiting = (await this.#sent()).find((sent) => sent.nonce === nonce)
-    let fees = await port.fees()
+    const market = await port.fees()
+    let fees = market
+    // A node replaces a waiting transaction, ours or a stranger's, only for at least a tenth more on both fees.
+    if (this.#tooLow?.nonce === nonce) fees = atLeast(fees, raised(this.#tooLow.fees))
     if (waiting) {
       const lost = !(await port.knows(waiting.hash))
       if (!lost && clock.now() - waiting.sentAt < settings.stuckSeconds * 1000) return
-      // A node replaces a waiting transaction only for at least a tenth more on both fees.
-      if (!lost) fees = atLeast(fees, raised(waiting.fees))
+      fees = atLeast(fees, lost ? waiting.fees : raised(waiting.fees))
+      if (isAbove(fees, market)) {
+        logger.warn(
+          { hash: waiting.hash, nonce },
+          'left an anchor transaction waiting at many times the market price',
+        )
+        if (!lost) return
+        fees = market
+      }
       logger.warn({ hash: waiting.hash, nonce, lost }, 'replaced an anchor transaction')
       metrics.anchors.inc({ outcome: lost ? 'lost' : 'replaced' })
-    }
-    const head = await readLogHead(sql)
+    } else if (isAbove(fees, market)) fees = market
     const readTile = tileReader(sql)
+    const head = await readLogHead(sql)
     await requirePrefix(sql, head, onChain)
-    const root = size === head.size ? head.root : await rootAt(size, readTile)
+    // What was signed must still be what is here.
+    await requirePrefix(sql, head, checkpoint)
     const proof = onChain.size === 0 ? [] : await consistencyProof(onChain.size, size, readTile)
     const { hash, send } = await port.prepare({ size, root, proof }, nonce, fees)
     // Written down before it is sent: whatever happens next, a restart knows which nonce is taken and at what price.
@@ -111,7 +146,12 @@ export class AnchorWriter {
       values (${fromHex(hash)}, ${nonce}, ${size}, ${root}, ${fees.maxFeePerGas.toString()},
               ${fees.maxPriorityFeePerGas.toString()}, ${new Date(clock.now())})
       on conflict (hash) do update set sent_at = excluded.sent_at`
-    await send()
+    try {
+      await send()
+    } catch (error) {
+      if (error instanceof DunesError && error.code === 'ANCHOR_UNDERPRICED') this.#tooLow = { nonce, fees }
+      throw error
+    }
     metrics.anchors.inc({ outcome: 'sent' })
     logger.info({ hash, nonce, size, root: toHex(root), from: onChain.size }, 'sent an anchor transaction')
   }
@@ -151,3 +191,5 @@ const atLeast = (a: Fees, b: Fees): Fees => ({
   maxFeePerGas: max(a.maxFeePerGas, b.maxFeePerGas),
   maxPriorityFeePerGas: max(a.maxPriorityFeePerGas, b.maxPriorityFeePerGas),
 })
+
+const isAbove = (fees: Fees, market: Fees): boolean => fees.maxFeePerGas > market.maxFeePerGas * MOST_FEES
