@@ -4,7 +4,7 @@ import { leafHash } from '../src/log/merkle.ts'
 import { anchorGas, anchorPlaces, warmTotals } from '../test/support/anchor-gas.ts'
 import { type Chain, possession, publicKey, startChain, type Target } from '../test/support/contracts.ts'
 import { referenceTree } from '../test/support/merkle-reference.ts'
-import { against, exact, type Figure, must } from './measure.ts'
+import { type Comparison, exact, type Figure, must, rounded } from './measure.ts'
 import { type Bench, opened } from './scratch.ts'
 
 const BATCH = 64
@@ -40,6 +40,13 @@ async function floor(
   return Number(gasUsed)
 }
 
+const beside = (gas: number, base: number): Comparison => ({
+  name: 'a transaction of the same data that does nothing',
+  unit: 'gas',
+  value: Math.round(base),
+  ratio: rounded(gas / base),
+})
+
 async function registryGas(chain: Chain): Promise<Figure[]> {
   const [, first, second, , , owner] = chain.accounts as [Hex, Hex, Hex, Hex, Hex, Hex]
   const out: Figure[] = []
@@ -56,9 +63,7 @@ async function registryGas(chain: Chain): Promise<Figure[]> {
     out.push(
       exact(name, 'gas', Math.round(gas / calls), {
         samples: calls,
-        comparedWith: [
-          against(gas / calls, 'a transaction of the same data that does nothing', 'gas', base / calls),
-        ],
+        comparedWith: [beside(gas / calls, base / calls)],
         ...(note && { note }),
       }),
     )
@@ -153,7 +158,7 @@ async function anchorFigures(chain: Chain): Promise<Figure[]> {
     const base = await floor(chain, chain.anchor, 'anchor', args)
     out.push(
       exact(n === 0 ? 'anchor_first' : 'anchor_second', 'gas', gas, {
-        comparedWith: [against(gas, 'a transaction of the same data that does nothing', 'gas', base)],
+        comparedWith: [beside(gas, base)],
         note:
           n === 0
             ? 'one leaf, really settled; its slots were empty before'
