@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import { rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import { privateKeyToAccount } from 'viem/accounts'
 import { type Devnet, removeDevnet, startDevnet, writeDevnetFile } from '../../anvil/devnet.ts'
 import { type Fleet, openFleet, startFleet } from '../../anvil/fleet.ts'
@@ -16,6 +18,8 @@ import { writeTrustPolicy } from '../trust-policy-file.ts'
 import type { Action, Invocation } from './command.ts'
 import { renderStatus, Screen } from './screen.ts'
 
+/** The log is started afresh at a start that finds more than this many bytes in it. */
+const LOG_BYTES = 10_000_000
 /** What suits a screen that somebody watches: a look at the head ten times a second, an anchor every few seconds. */
 const DEVNET_SETTINGS = {
   pollMs: 100,
@@ -37,7 +41,8 @@ export const dev: Action = async (call, _args, options) => {
     })
   }
   const begun = clock.now()
-  const logger = createLogger(config.logLevel)
+  const log = openLog(join(config.dataDir, 'dev.log'))
+  const logger = createLogger(config.logLevel, log)
   const progress = (what: string, ms: number) =>
     call.note(`  ${what.padEnd(14)}${(ms / 1000).toFixed(1)} s\n`)
   try {
@@ -61,9 +66,16 @@ export const dev: Action = async (call, _args, options) => {
     if (!signal.aborted) throw error
     call.note('Stopped while starting.\n')
   } finally {
+    log.flushSync()
     lock.release()
   }
   return undefined
+}
+
+/** Where a devnet's log goes, so that the screen stays one screen. */
+function openLog(path: string): ReturnType<typeof pino.destination> {
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) rmSync(path)
+  return pino.destination({ dest: path, mkdir: true, sync: true })
 }
 
 interface Parts {
@@ -173,7 +185,7 @@ Dunes devnet, up in ${seconds.toFixed(1)} s${devnet.fresh ? '' : ' (going on whe
 
   API        ${url}        docs ${url}/docs
   chain      ${devnet.rpcUrl}        payloads ${fleet.url}
-  data       ${dataDir}
+  data       ${dataDir}        log ${join(dataDir, 'dev.log')}
 
 Try, in another terminal:
   curl '${url}/v1/submissions?state=anchored&verdict=accepted&limit=1'
