@@ -179,15 +179,35 @@ export function parseJson(text: string, limits: JsonLimits): Json {
   return out
 }
 
-/** Canonical JSON (RFC 8785) of `value`. Throws `JCS_UNREPRESENTABLE` on what JSON cannot hold (undefined, NaN, lone surrogates). */
+/**
+ * Canonical JSON (RFC 8785) of `value`. Throws `JCS_UNREPRESENTABLE` on what JSON cannot hold: undefined, also as a member,
+ * NaN and infinities, lone surrogates, functions, and objects that are neither plain nor arrays. What is hashed must say all
+ * that was given, so nothing is left out or converted on the way.
+ */
 export function jcs(value: unknown): string {
   try {
-    const text = canonicalize(value)
-    if (text?.isWellFormed()) return text
+    const text = isJson(value) ? canonicalize(value) : undefined
+    if (text !== undefined) return text
   } catch (cause) {
+    // Cycles, and nesting beyond the stack.
     throw new DunesError('JCS_UNREPRESENTABLE', 'the value has no canonical JSON', { cause })
   }
   throw new DunesError('JCS_UNREPRESENTABLE', 'the value has no canonical JSON')
+}
+
+function isJson(value: unknown): value is Json {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (typeof value !== 'object') return typeof value === 'boolean'
+  if (value === null) return true
+  // A loop by index, as `every` skips the holes of an array.
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) if (!isJson(value[i])) return false
+    return true
+  }
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return false
+  return Object.entries(value).every(([key, member]) => key.isWellFormed() && isJson(member))
 }
 
 /** UTF-8 bytes of {@link jcs}. */
