@@ -49,6 +49,10 @@ function requireSecret(
 export const signingSeed = (call: Invocation, options: Options): Uint8Array =>
   requireSecret('signing', call, options)
 
+/** The private key (32 bytes) of the account that pays. Throws as {@link signingSeed} does. */
+export const accountKey = (call: Invocation, options: Options): Uint8Array =>
+  requireSecret('account', call, options)
+
 export interface Identity {
   account: Hex
   contributor: string

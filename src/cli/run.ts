@@ -21,6 +21,7 @@ const migrateDatabase = lazy(async () => (await import('./daemon.ts')).migrateDa
 const serve = lazy(async () => (await import('./daemon.ts')).serve)
 const start = lazy(async () => (await import('./daemon.ts')).start)
 const dev = lazy(async () => (await import('./dev.ts')).dev)
+const deploy = lazy(async () => (await import('./deploy.ts')).deploy)
 const doctor = lazy(async () => (await import('./doctor.ts')).doctor)
 const mamlInspect = lazy(async () => (await import('./inspect.ts')).mamlInspect)
 const mamlSign = lazy(async () => (await import('./inspect.ts')).mamlSign)
@@ -161,6 +162,16 @@ function build(terminal: Terminal, outcome: Outcome): Command {
   asTransaction(
     add('attest <id>', "attest to another contributor's submission (validators)", attest, account),
   ).option('--reject', 'attest that it is not valid')
+  asContributor(add('deploy', 'deploy the contracts on a chain of your own', deploy, ['rpcUrls', 'chainId']))
+    .requiredOption('--origin <name>', "the log's name, such as example.org/dunes: for ever, in every proof")
+    .option('--validators <addresses>', 'accounts admitted as validators from the start, separated by commas')
+    .option(
+      '--admin <address>',
+      'who may admit validators, rotate and pause; the deploying account unless told',
+    )
+    .option('--quorum <n>', 'attestations of one side that settle a submission', '3')
+    .option('--ttl <blocks>', 'blocks after which a submission that nobody settled expires', '7200')
+    .option('--epoch-seconds <n>', 'length of an epoch', '86400')
   const keys = group('keys', 'keys of the indexer, one for each role')
   command(keys, 'init', 'make the keys that are missing', initKeys, storage)
   command(keys, 'list', 'list roles, files and public keys', listKeys, storage)
