@@ -124,7 +124,8 @@ export function loadConfig({ flags, env, cwd, devnet = true }: ConfigInput): Con
     ],
     ['config file', readSettings(join(cwd, 'dunes.config.json'))],
   ]
-  const merged: Record<string, unknown> = {}
+  // Without a prototype, so that a key called __proto__ is one more setting that there is not.
+  const merged: Record<string, unknown> = Object.create(null)
   const sources: Record<string, Config['sources'][string]> = {}
   const add = ([source, values]: (typeof layers)[number]) => {
     for (const [name, value] of Object.entries(values)) {
