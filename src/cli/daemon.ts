@@ -3,6 +3,7 @@ import { DunesError } from '../core/error.ts'
 import { createLogger } from '../core/logger.ts'
 import { createMetrics } from '../core/metrics.ts'
 import { migrate } from '../graph/migrate.ts'
+import { writeTrustPolicy } from '../trust-policy-file.ts'
 import type { Action, Invocation } from './command.ts'
 
 const common = ({ config, env, clock }: Invocation): Common => ({
@@ -19,6 +20,7 @@ async function daemon(call: Invocation, parts: { index: boolean; serve: boolean 
   if (parts.index && databaseUrl) await migrate(databaseUrl)
   const running = await compose(common(call), parts)
   try {
+    if (parts.index) await writeTrustPolicy(running.service, call.config.dataDir)
     await Promise.race([
       running.pipeline ? running.finished : new Promise<never>(() => {}),
       new Promise<void>((resolve) => {

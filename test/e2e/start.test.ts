@@ -113,7 +113,11 @@ it('says no to a bundle with one byte flipped, and refuses to verify without any
   expect([payload.code, payload.stdout]).toEqual([1, expect.stringMatching(/FAILED\s+contributorSigned/)])
   const entry = await verify({ ...bundle, entry: flip(bundle.entry, 40) })
   expect([entry.code, entry.stdout]).toEqual([1, expect.stringMatching(/FAILED\s+included/)])
-  expect((await shell.dunes('verify', 'bundle.json', '--rpc', world.rpcUrl)).code).toBe(2)
+  // The deployment that was started in this folder is recorded in it; elsewhere there is nothing to trust.
+  expect((await shell.dunes('verify', 'bundle.json', '--rpc', world.rpcUrl)).code).toBe(0)
+  expect((await shell.dunes('verify', 'bundle.json', '--rpc', world.rpcUrl, '--data-dir', 'none')).code).toBe(
+    2,
+  )
   expect((await shell.dunes('verify', 'bundle.json', '--policy', 'policy.json')).code).toBe(2)
   writeFileSync(file('empty.json'), '')
   expect(
@@ -132,7 +136,7 @@ it('explains, shows, checks and repairs', async () => {
   const payload = new Uint8Array(await (await fetch(`${api}/v1/submissions/${id}/payload`)).arrayBuffer())
   writeFileSync(file('a.maml.md'), payload)
   expect((await shell.dunes('mu', 'check', 'a.maml.md', 'a.mu')).code).toBe(0)
-  const damaged = Buffer.from(payload).toString('latin1').replace('42', '43')
+  const damaged = Buffer.from(payload).toString('latin1').replace('"air_quality": 42', '"air_quality": 43')
   writeFileSync(file('a.maml.md'), damaged, 'latin1')
   const found = await shell.dunes('mu', 'check', 'a.maml.md', 'a.mu')
   expect([found.code, found.stdout]).toEqual([1, expect.stringContaining('air_quality')])
@@ -141,6 +145,23 @@ it('explains, shows, checks and repairs', async () => {
   expect((await shell.dunes('maml', 'verify', 'a.maml.md')).code).toBe(0)
   const doctor = await shell.dunes('doctor')
   expect([doctor.code, doctor.stdout]).toEqual([0, expect.stringContaining('are its prefix')])
+})
+
+it('deploys contracts of its own and says what settings they need', async () => {
+  const made = await ask(
+    'deploy',
+    '--origin',
+    'e2e.example/log',
+    '--quorum',
+    '1',
+    '--validators',
+    world.stations[0]?.client.account as string,
+  )
+  const code = await world.rpc<string>('eth_getCode', [made['anchor'], 'latest'])
+  expect(code.length).toBeGreaterThan(1_000)
+  expect(made['registry']).not.toBe(world.deployment.registry)
+  const bad = await shell.dunes('deploy', '--origin', 'no spaces allowed')
+  expect([bad.code, bad.stderr]).toEqual([2, expect.stringMatching(/origin/i)])
 })
 
 it('answers with the exit codes that it promises', async () => {
