@@ -7,8 +7,8 @@ import { parseMaml } from '../src/maml/parse.ts'
 import { verifyMaml } from '../src/maml/sign.ts'
 import { payloadClaim } from '../src/service/registry-client.ts'
 import type { World } from '../test/support/world.ts'
-import { type Databases, prepare, startParts, startPipeline } from './ingest.ts'
 import { against, type Figure, latency, median, must } from './measure.ts'
+import { type Databases, prepare, startParts, startPipeline } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
 /** How often the indexer looks at the chain, in milliseconds: in tests, in `dunes dev`, and by default. */

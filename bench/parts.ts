@@ -1,0 +1,121 @@
+import { join } from 'node:path'
+import { createEvmSource } from '../src/chain/evm.ts'
+import { createRpc } from '../src/chain/rpc.ts'
+import { type Hex, sha256, toHex } from '../src/core/bytes.ts'
+import { systemClock } from '../src/core/clock.ts'
+import { silentLogger } from '../src/core/logger.ts'
+import { createMetrics } from '../src/core/metrics.ts'
+import type { MlDsa } from '../src/core/ml-dsa.ts'
+import { connect, type Sql } from '../src/graph/connect.ts'
+import { migrate } from '../src/graph/migrate.ts'
+import { removePrivatePostgres, startPrivatePostgres } from '../src/graph/postgres-private.ts'
+import { createPayloadFetcher } from '../src/payload/fetch.ts'
+import { createPipeline } from '../src/pipeline.ts'
+import { SIGNERS, type Station, startWorld, type World } from '../test/support/world.ts'
+import { reading } from './fixture.ts'
+import { type PayloadHost, startPayloadHost } from './payload-host.ts'
+import { type Bench, opened } from './scratch.ts'
+
+/** Contributors of a chain, each with one sensor. */
+export const STATIONS = 8
+/** Places for fetches: those of `dunes start`. */
+export const FETCHES = { perHost: 16, total: 512 }
+
+/** One submission of a prepared chain. */
+export interface Prepared {
+  station: Station
+  bytes: Uint8Array
+  uri: string
+  id: Hex
+}
+
+/** The server, and a way to get a fresh, migrated database on it. */
+export interface Databases {
+  fresh(): Promise<{ sql: Sql; drop(): Promise<void> }>
+}
+
+/** What runs an indexer over a world. */
+export interface Ingesting {
+  world: World
+  host: PayloadHost
+  sql: Sql
+  mlDsa: MlDsa
+  pollMs: number
+}
+
+/** A private PostgreSQL with its ordinary settings: durable, on a unix socket. */
+export async function startDatabases(bench: Bench): Promise<Databases> {
+  const dataDir = join(bench.folder(), 'postgres')
+  bench.closing(() => removePrivatePostgres(dataDir))
+  const postgres = await opened(bench, startPrivatePostgres({ dataDir }))
+  let made = 0
+  return {
+    async fresh() {
+      const name = `bench_${made++}`
+      const run = async (statement: string) => {
+        const admin = await connect(postgres.url, { max: 1 })
+        await admin.unsafe(statement)
+        await admin.end({ timeout: 5 })
+      }
+      await run(`create database ${name}`)
+      const url = postgres.url.replace(/\/[^/?]*\?/, `/${name}?`)
+      await migrate(url)
+      const sql = await connect(url)
+      return {
+        sql,
+        async drop() {
+          await sql.end({ timeout: 5 })
+          await run(`drop database ${name} with (force)`)
+        },
+      }
+    },
+  }
+}
+
+/** A chain with its contracts and contributors, and a payload host. */
+export async function startParts(bench: Bench): Promise<{ world: World; host: PayloadHost }> {
+  const world = await opened(bench, startWorld(STATIONS))
+  const host = await opened(bench, startPayloadHost())
+  return { world, host }
+}
+
+/** A signed payload of a station that is like no other of this chain, put on the host. */
+export function prepare(world: World, host: PayloadHost, n: number, readings: number): Omit<Prepared, 'id'> {
+  const station = world.stations[n % world.stations.length]!
+  const values = Array.from({ length: readings }, (_, i) => reading(station.sensor, n * readings + i))
+  const bytes = world.payload(station, values)
+  return { station, bytes, uri: host.add(toHex(sha256(bytes)), bytes) }
+}
+
+/** The pipeline as `dunes start` composes it, but without an anchor writer. */
+export function startPipeline({ world, host, sql, mlDsa: by, pollMs }: Ingesting): {
+  stop(): Promise<void>
+  failed(): unknown
+} {
+  const { registry, anchor, startBlock } = world.deployment
+  const rpc = createRpc({ urls: [world.rpcUrl], chainId: 31337 })
+  const pipeline = createPipeline({
+    deployment: world.deployment,
+    source: createEvmSource({ registry, anchor, startBlock, pollMs }, { rpc }),
+    fetcher: createPayloadFetcher({ ...FETCHES, allowedPrivate: [host.url.slice('http://'.length)] }),
+    sql,
+    mlDsa: by,
+    signers: SIGNERS,
+    anchor: null,
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: createMetrics(),
+  })
+  const stopping = new AbortController()
+  let failure: unknown
+  const running = pipeline.run(stopping.signal).catch((error) => {
+    failure = error
+  })
+  return {
+    failed: () => failure,
+    async stop() {
+      stopping.abort()
+      await running
+    },
+  }
+}
