@@ -4,7 +4,7 @@ import { devPrivateKey } from '../../src/chain/dev-accounts.ts'
 import { concat, fromHex, type Hex, toHex, utf8 } from '../../src/core/bytes.ts'
 import type { JsonObject } from '../../src/core/json.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
-import type { Reason } from '../../src/core/reason.ts'
+import { REASONS, type Reason } from '../../src/core/reason.ts'
 import { readEntries, readLogHead } from '../../src/graph/log-store.ts'
 import { getPayload } from '../../src/graph/payloads.ts'
 import { buildMaml } from '../../src/maml/build.ts'
@@ -16,6 +16,7 @@ import { parseEntry } from '../../src/receipt/entry.ts'
 import { buildMu, parseMu } from '../../src/receipt/mu.ts'
 import { DEVNET_POLICY } from '../../src/receipt/policy.ts'
 import { RegistryClient, type SubmissionCall } from '../../src/service/registry-client.ts'
+import { startApi } from '../support/api.ts'
 import { type HostileHost, type SilentHost, startCanary, startHostileHost } from '../support/hostile-host.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import {
@@ -120,6 +121,29 @@ function plan(
 }
 const good = (station: Station, name: string): void => plan(station, name, null, signed(draft(station)))
 
+/** A URI of bytes that are no UTF-8, which only a caller with tools of its own can submit. */
+async function submitRawUri(station: Station): Promise<void> {
+  const bytes = signed(draft(station))
+  const { data, from, to } = await station.client.submit({
+    sensor: station.sensor,
+    payloadHash: sha(bytes),
+    payloadBytes: bytes.length,
+    uri: 'http://example.org/\x01\x02\x03',
+  })
+  const hash = await world.rpc<Hex>('eth_sendTransaction', [
+    { from, to, data: data.replace('010203', 'fffec0'), gas: '0x100000' },
+  ])
+  const receipt = await until('its receipt', async () => {
+    const found = await world.rpc<{ logs: { topics: Hex[] }[] } | null>('eth_getTransactionReceipt', [hash])
+    return found ?? undefined
+  })
+  fates.set('a URI that is not UTF-8', {
+    reason: 'URI_REFUSED',
+    bytes,
+    id: receipt.logs[0]?.topics[1] as Hex,
+  })
+}
+
 /** Sends what is queued. */
 async function flush(): Promise<void> {
   for (const [client, queue] of queues) {
@@ -153,6 +177,7 @@ beforeAll(async () => {
   good(second, GOOD_BETWEEN)
   good(fourth, GOOD_AFTER)
   await flush()
+  await submitRawUri(second)
 
   // Settled in an order that begins, goes on and ends with a good one.
   const names = [...fates.keys()].filter((name) => !name.startsWith('good, '))
@@ -161,7 +186,9 @@ beforeAll(async () => {
   const votes = order
     .filter((name) => fates.get(name)?.reason !== 'EXPIRED')
     .map((name) => ({ id: idOf(name), valid: fates.get(name)?.reason !== 'QUORUM_REJECTED' }))
-  for (const validator of world.validators) await (await validator.attestBatch(votes)).send()
+  // In two transactions each, as a block does not hold so many settlements at once.
+  for (const half of [votes.slice(0, votes.length >> 1), votes.slice(votes.length >> 1)])
+    for (const validator of world.validators) await (await validator.attestBatch(half)).send()
   await world.mine(60)
   for (const [, fate] of fates)
     if (fate.reason === 'EXPIRED') await (await first.client.prepare('expire', [fate.id as Hex])).send()
@@ -406,12 +433,30 @@ async function planKeys(station: Station): Promise<void> {
   plan(station, 'signature of other bytes', 'SIGNATURE_INVALID', borrowed)
   const old = station.seed
   plan(station, 'signature by the key in force', null, signed(draft(station)))
+  const later = new Uint8Array(32).fill(201)
+  plan(
+    station,
+    'signature by a key that is registered later',
+    'SIGNATURE_INVALID',
+    signed({ ...draft(station), seed: later }),
+  )
   await flush()
 
-  station.seed = new Uint8Array(32).fill(201)
+  station.seed = later
   await (await station.client.registerKey(station.seed, mlDsa)).send()
   plan(station, 'signature by a rotated-out key', 'KEY_REVOKED', signed({ ...draft(station), seed: old }))
   plan(station, 'signature by the new key', null, signed(draft(station)))
+  await flush()
+
+  // The first key once more, with the proof of its first registration: what was submitted before stays as it is.
+  const first = await possessionOf({ ...station, seed: old })
+  await (await station.client.prepare('rotateKey', [toHex(first.publicKey), toHex(first.possession)])).send()
+  plan(
+    station,
+    'key taken up again with its old proof of possession',
+    'KEY_UNKNOWN',
+    signed({ ...draft(station), seed: old }),
+  )
   await flush()
 
   // The wrong proof of possession is the account's own, somebody else's, or noise.
@@ -505,6 +550,19 @@ async function planDatasets(station: Station): Promise<void> {
     air_quality: 1,
   })
 
+  // Names that a database may need for itself, and more properties than a table has columns.
+  const wide = Object.fromEntries(Array.from({ length: 1_650 }, (_, i) => [`a${i.toString(36)}`, {}]))
+  for (const [dataset, json] of [
+    ['name', {}],
+    ['name_time', {}],
+    ['name_sensor', {}],
+    ['name_pkey', {}],
+    ['wide', { properties: wide }],
+  ] as const) {
+    const sensor = await add(dataset, schemaFile('any.maml', dataset, json as JsonObject))
+    within(`a dataset called ${dataset}`, null, dataset, 'any.maml', sensor, { a1: 1, a19t: 2 })
+  }
+
   const properties = {
     sensor_id: { type: 'string' },
     timestamp: { type: 'string' },
@@ -554,7 +612,9 @@ describe('bad input', () => {
     )
   })
 
-  it('leaves no reason of the devnet untried', () => {
+  it('comes in every kind that there is a reason for, but STALE', () => {
+    const tried = new Set([...fates.values()].map(({ reason }) => reason))
+    expect(REASONS.filter((reason) => !tried.has(reason))).toEqual(['STALE'])
     expect(DEVNET_POLICY.ages).toEqual({})
   })
 
@@ -627,5 +687,80 @@ describe('bad input', () => {
       },
       indexer,
     )
+  })
+})
+
+describe('what never gets on-chain', () => {
+  const call = (change: Partial<SubmissionCall> = {}): SubmissionCall => ({
+    sensor: 'helium_001',
+    payloadHash: `0x${'11'.repeat(32)}`,
+    payloadBytes: 100,
+    uri: 'https://example.org/x',
+    ...change,
+  })
+  const station = (index: number) => world.stations[index] as Station
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['an empty payload', 'BadPayloadLength', () => station(0).client.submit(call({ payloadBytes: 0 }))],
+    [
+      'a payload beyond 1 MiB',
+      'BadPayloadLength',
+      () => station(0).client.submit(call({ payloadBytes: (1 << 20) + 1 })),
+    ],
+    ['an empty URI', 'BadUriLength', () => station(0).client.submit(call({ uri: '' }))],
+    [
+      'a URI of 1,025 bytes',
+      'BadUriLength',
+      () => station(0).client.submit(call({ uri: `${'é'.repeat(512)}x` })),
+    ],
+    [
+      'a sensor that nobody registered',
+      'UnknownSensor',
+      () => station(0).client.submit(call({ sensor: 'nobody' })),
+    ],
+    ['a name with a quote', 'UnknownSensor', () => station(0).client.submit(call({ sensor: "x'--" }))],
+    ["another's sensor", 'NotSensorOwner', () => station(1).client.submit(call())],
+    [
+      'one of many',
+      'UnknownSensor',
+      () => station(0).client.submitBatch([call(), call({ sensor: 'nobody' })]),
+    ],
+  ])('%s is refused as %s', async (_, error, submit) => {
+    await expect(submit()).rejects.toMatchObject({ code: 'CALL_REFUSED', details: { error } })
+  })
+
+  it('bytes that are no payload of their contributor are refused by the payload store', async () => {
+    const api = await startApi({ sql: database.sql, deployment: world.deployment })
+    try {
+      // The keys of the others are in order; the last one's is without a valid proof of possession by now.
+      const refusable = [...fates].filter(
+        ([name, { reason }]) =>
+          reason === 'MAML_MALFORMED' ||
+          name === 'the contributor of another' ||
+          name === 'signature missing',
+      )
+      expect(refusable.length).toBeGreaterThan(25)
+      for (const [name, { bytes }] of refusable) {
+        const answer = await fetch(`${api.url}/v1/payloads/${sha(bytes)}`, {
+          method: 'PUT',
+          body: bytes as Uint8Array<ArrayBuffer>,
+        })
+        const { code } = (await answer.json()) as { code: string }
+        expect([name, answer.status, code]).toEqual(
+          name === 'signature missing'
+            ? [name, 403, 'CONTRIBUTOR_KEY_REFUSED']
+            : [name, 422, 'PAYLOAD_REFUSED'],
+        )
+      }
+    } finally {
+      await api.close()
+    }
+  })
+
+  it('a submission without a key in force is refused', async () => {
+    await (await station(2).client.prepare('revokeKey', [])).send()
+    await expect(station(2).client.submit(call({ sensor: station(2).sensor }))).rejects.toMatchObject({
+      details: { error: 'NoKey' },
+    })
   })
 })
