@@ -10,6 +10,7 @@ import { DunesError } from '../src/core/error.ts'
 import { createKey } from '../src/core/key-file.ts'
 import type { Logger } from '../src/core/logger.ts'
 import { connect } from '../src/graph/connect.ts'
+import { readPosition } from '../src/graph/cursor.ts'
 import { migrate } from '../src/graph/migrate.ts'
 import {
   type PrivatePostgres,
@@ -92,7 +93,7 @@ export async function removeDevnet(dataDir: string, logger: Logger): Promise<voi
 
 /**
  * Brings up anvil, PostgreSQL (unless a database is set) and, the first time, the contracts. Throws with everything stopped again:
- * `PORT_BUSY`, `CHAIN_LOST` where the chain no longer has the contracts that the database speaks of, and what starting throws.
+ * `PORT_BUSY`, `CHAIN_LOST` or `CHAIN_OLDER` where the chain is not the one that the database speaks of, and what starting throws.
  */
 export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
   const { config, logger } = options
@@ -144,7 +145,10 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
     }
     const known = readContracts(at.devnet)
     const contracts = known ?? (await step('contracts', () => deploy(client, options)))
-    if (known) await requireContracts(client, known)
+    if (known) {
+      await requireContracts(client, known)
+      await requireIndexed(client, database.databaseUrl)
+    }
     await fund(options.anchorer)
     const broken = Promise.race([
       chain.exited.then((why) =>
@@ -209,6 +213,26 @@ function readContracts(path: string): DevnetContracts | null {
   if (!existsSync(path)) return null
   const { registry, anchor, startBlock } = JSON.parse(readFileSync(path, 'utf8')) as DevnetContracts
   return { registry, anchor, startBlock }
+}
+
+/** Makes sure that the chain still has the last block that the database calls final: anvil may have lost its newest blocks. */
+async function requireIndexed(client: ReturnType<typeof createClient>, databaseUrl: string): Promise<void> {
+  const sql = await connect(databaseUrl, { max: 1 })
+  const position = await readPosition(sql).finally(() => sql.end({ timeout: 5 }))
+  if (!position || position.final.number < 0) return
+  const { number, hash } = position.final
+  const block = (await client.request({
+    method: 'eth_getBlockByNumber',
+    params: [`0x${number.toString(16)}`, false],
+  } as never)) as { hash: Hex } | null
+  if (block?.hash === hash) return
+  throw new DunesError(
+    'CHAIN_OLDER',
+    `the devnet's chain is older than its database, which has block ${number} as final`,
+    {
+      hint: 'anvil lost its newest blocks when it was stopped hard; begin again with `npm start -- --fresh`',
+    },
+  )
 }
 
 /** Writes what other commands of this folder need to find the devnet. Only the owner may read it: it holds a database password. */
