@@ -147,6 +147,9 @@ describe('strict JSON', () => {
       '1E400',
     ])
       expect(stopsAt(`[${text}]`)).toBe(1)
+    // Rules are about the nearest double, so a fraction that is lost to rounding does not save a number.
+    expect(stopsAt('[9007199254740992.4]')).toBe(1)
+    expect(parse('9007199254740991.4')).toBe(Number.MAX_SAFE_INTEGER)
     expect(parse('0.1e-400')).toBe(0)
     expect(parse('[4503599627370495.5]')).toEqual([4503599627370495.5])
     expect(Object.is(parse('-0'), -0)).toBe(true)
