@@ -26,17 +26,19 @@ export interface Sending {
   caching: Caching
   etag?: string
   headers?: Readonly<Record<string, string>>
+  /** The request headers that the bytes depend on; told with a 304 too (RFC 9110 section 15.4.5). */
+  vary?: string
 }
 
 /** Answers bytes or text with an ETag, or 304 to whoever has them. */
 export function sendBytes(
   c: Context,
   body: Uint8Array | string,
-  { type, caching, etag, headers = {} }: Sending,
+  { type, caching, etag, headers = {}, vary }: Sending,
 ): Response {
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body
   const tag = etag ?? etagOf(bytes)
-  const common = { ETag: tag, 'Cache-Control': CACHE_CONTROL[caching] }
+  const common = { ETag: tag, 'Cache-Control': CACHE_CONTROL[caching], ...(vary && { Vary: vary }) }
   if (matches(c.req.header('If-None-Match'), tag)) return c.body(null, 304, common)
   return c.body(bytes as Uint8Array<ArrayBuffer>, 200, {
     ...common,

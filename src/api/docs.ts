@@ -39,6 +39,7 @@ export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceCont
         datasets: '/v1/datasets',
         anchors: '/v1/anchors',
         checkpoint: '/checkpoint',
+        vkeys: '/vkeys',
         trust_policy: '/trust-policy.json',
       },
     }),

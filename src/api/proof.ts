@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { ServiceContext } from '../service/context.ts'
-import { INCLUDES, type Include, prove } from '../service/prove.ts'
+import { INCLUDES, type Include, prove, proveInclusion } from '../service/prove.ts'
 import { deploymentTrustPolicy } from '../service/trust-policy.ts'
 import { sendBytes } from './conditional.ts'
 import type { ApiEnv } from './request.ts'
@@ -31,6 +31,14 @@ const proof = createRoute({
   request: { params: z.object({ id: z.string().max(200) }), query },
   responses: bytes('application/json', 'The bundle'),
 })
+const tlogProof = createRoute({
+  method: 'get',
+  path: '/v1/submissions/{id}/proof.tlog',
+  tags,
+  summary: "Its entry's inclusion alone, as a C2SP tlog-proof, which verifiers of other logs read",
+  request: { params: z.object({ id: z.string().max(200) }), query: noQuery },
+  responses: bytes('text/plain; charset=utf-8', 'The proof'),
+})
 const trustPolicy = createRoute({
   method: 'get',
   path: '/trust-policy.json',
@@ -55,6 +63,14 @@ export function proofRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void
         'Content-Disposition': `inline; filename="${id}.json"`,
         'Dunes-Proof-Block': `${block.number}; hash=${block.hash}`,
       },
+    })
+  })
+  app.openapi(tlogProof, async (c) => {
+    const { id, text } = await proveInclusion(ctx, c.req.valid('param').id)
+    return sendBytes(c, text, {
+      type: 'text/plain; charset=utf-8',
+      caching: 'revalidate',
+      headers: { 'Content-Disposition': `inline; filename="${id}.tlog-proof"` },
     })
   })
   app.openapi(trustPolicy, async (c) =>

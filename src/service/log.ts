@@ -15,6 +15,15 @@ export async function latestCheckpoint(ctx: ServiceContext): Promise<string> {
   })
 }
 
+/** The verifier keys of everybody who signs this log's checkpoints, one a line. Throws `NO_SIGNER` where none is known. */
+export function verifierKeys({ checkpointVkeys }: ServiceContext): string {
+  if (checkpointVkeys.length > 0) return checkpointVkeys.map((vkey) => `${vkey}\n`).join('')
+  throw new ServiceError('NO_SIGNER', 'this process does not know who signs the checkpoints', {
+    hint: 'ask the indexer itself',
+    exitCode: 3,
+  })
+}
+
 /**
  * The hash tile or entry bundle at `path` (`tile/...`, C2SP tlog-tiles). Throws `NOT_FOUND` where the path is none, or
  * names what the newest published checkpoint does not cover: nothing is served that nobody has signed.

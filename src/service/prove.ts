@@ -68,6 +68,19 @@ export async function prove(
   return { id: item.id, bytes: assembleBundle({ entry, ...log, ...extras, evidence }), block: ground.block }
 }
 
+/**
+ * The inclusion of an anchored submission's entry alone, as a C2SP tlog-proof over the newest final anchor: what verifiers of
+ * other logs read. The entry is in the log's entry bundles. Throws as {@link prove} does for the same reasons.
+ */
+export async function proveInclusion(ctx: ServiceContext, id: string): Promise<{ id: Hex; text: string }> {
+  const found = await findSubmission(ctx, id)
+  const { item } = found
+  if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
+  const { anchor } = await readGround(ctx, found)
+  const { tlogProof } = await logPart(ctx, item.index, anchor)
+  return { id: item.id, text: tlogProof }
+}
+
 type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
 
 const notAnchored = ({ item }: FoundSubmission): ServiceError =>

@@ -157,6 +157,16 @@ describe('a bundle', () => {
     expect((await fetchProof('forged', '?include=payload,key')).status['contributorSigned']).toBe('failed')
   })
 
+  test('has a tlog-proof as its part, which is also served alone', async () => {
+    const response = await api.get(`/v1/submissions/${ids['good']}/proof.tlog`)
+    expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8')
+    expect(response.headers.get('content-disposition')).toContain(`${ids['good']}.tlog-proof`)
+    const text = await response.text()
+    expect(text).toBe(decodeBundle((await fetchProof('good')).bytes).tlogProof)
+    expect(text.startsWith('c2sp.org/tlog-proof@v1\nindex 0\n')).toBe(true)
+    expect((await api.get(`/v1/submissions/${ids['waiting']}/proof.tlog`)).status).toBe(409)
+  })
+
   test('no longer holds with another entry in it', async () => {
     const { bytes, block } = await fetchProof('good')
     const bundle = decodeBundle(bytes)
