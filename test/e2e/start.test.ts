@@ -70,7 +70,15 @@ it('takes a reading to an anchored proof that verifies', async () => {
   writeFileSync(file('reading.json'), '{ "air_quality": 42, "timestamp": "2026-01-01T00:00:00Z" }')
   const sent = await ask('submit', 'reading.json', '--sensor', 'roof_1')
   id = sent['id'] as Hex
-  await world.attest(id)
+  // One validator attests through the command line, the other one makes the quorum.
+  writeFileSync(file('validator.key'), devPrivateKey(2), { mode: 0o600 })
+  expect(await ask('attest', id, '--account-key', 'validator.key')).toMatchObject({
+    attested: 'valid',
+    settled: 'not yet',
+  })
+  const again = await shell.dunes('attest', id, '--account-key', 'validator.key')
+  expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('AlreadyAttested')])
+  await (await world.validators[1]?.attest(id, true))?.send()
   await until('an anchored submission', async () => {
     await world.mine(1)
     const item = (await (await fetch(`${api}/v1/submissions/${id}`)).json()) as {
