@@ -16,8 +16,8 @@ export interface Terminal {
   note(text: string): void
   /** Whether standard error is a terminal that may be drawn on. */
   interactive: boolean
-  /** Bytes of standard input. */
-  stdin(): Promise<Uint8Array>
+  /** Bytes of standard input, as they come. */
+  stdin(): AsyncIterable<Uint8Array>
 }
 
 /** What every action is given: its terminal, the settings in force, and whether its data are wanted as JSON. */

@@ -1,5 +1,6 @@
 import { fromHex, isHex, sha256, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
+import { ML_DSA_SIZES } from '../core/ml-dsa.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
 import { MamlError } from '../maml/error.ts'
 import { parseMaml } from '../maml/parse.ts'
@@ -23,7 +24,11 @@ async function publicKeyOf(call: Invocation, options: Options): Promise<Uint8Arr
   if (typeof options['key'] !== 'string') return mlDsa.publicKey(65, signingSeed(call, options))
   const bytes = await readInput(call, options['key'])
   const text = new TextDecoder().decode(bytes).trim()
-  return isHex(text) ? fromHex(text) : bytes
+  const key = isHex(text) ? fromHex(text) : bytes
+  if (key.length === ML_DSA_SIZES[65].publicKey) return key
+  throw new DunesError('KEY_INVALID', `${printable(options['key'])} does not hold an ML-DSA-65 public key`, {
+    hint: `a public key has ${ML_DSA_SIZES[65].publicKey} bytes, raw or as 0x hex`,
+  })
 }
 
 /** Signs a payload; bytes before an existing signature are signed anew only with `--force`. */

@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers'
 import { systemClock } from '../core/clock.ts'
 import { run } from './run.ts'
 
@@ -23,5 +22,5 @@ process.exitCode = await run(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),
   note: (text) => void process.stderr.write(text),
   interactive: process.stderr.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
-  stdin: async () => new Uint8Array(await buffer(process.stdin)),
+  stdin: () => process.stdin,
 })

@@ -43,7 +43,7 @@ async function dunes(...args: string[]): Promise<{ code: number; stdout: string;
       stderr += text
     },
     interactive: false,
-    stdin: async () => new Uint8Array(),
+    stdin: async function* () {},
   })
   return { code, stdout, stderr }
 }
