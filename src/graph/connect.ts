@@ -2,6 +2,7 @@ import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import postgres from 'postgres'
 import { DunesError } from '../core/error.ts'
+import { guardedBegin } from './transaction.ts'
 
 /**
  * What the database refused or could not do. Codes: DATABASE_URL_INVALID, DATABASE_UNREACHABLE (retryable),
@@ -69,7 +70,7 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
   const target = parseDatabaseUrl(url)
   const { statementTimeout, idleInTransactionTimeout, onNotice } = options
   const first = target.hosts[0]
-  return postgres(target.url, {
+  const sql = postgres(target.url, {
     host: first?.path ? 'localhost' : first?.host,
     port: first?.port,
     max: options.max ?? DEFAULT_POOL,
@@ -86,6 +87,8 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
     types: { bigint: int8(options.int8 ?? 'number') },
     socket: () => openSocket(target.hosts),
   } as postgres.Options<{ bigint: postgres.PostgresType<bigint> }>) as unknown as Sql
+  sql.begin = guardedBegin(sql.begin)
+  return sql
 }
 
 function int8(as: 'number' | 'bigint' | 'string'): postgres.PostgresType {

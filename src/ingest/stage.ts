@@ -53,10 +53,10 @@ export async function runStage(
 }
 
 /**
- * What Postgres asks to be run again (class 40, 55P03), and what an administrator, a full disk or a switch to another server
- * can do to any statement (53, 57, 58, 25006), https://www.postgresql.org/docs/18/errcodes-appendix.html.
+ * What Postgres asks to be run again (class 40), and what an administrator, a full disk or a switch to another server can do to
+ * any statement (53, 55, 57, 58, 25006), https://www.postgresql.org/docs/18/errcodes-appendix.html.
  */
-const TRY_AGAIN = /^(40...|55P03|53...|57...|58...|25006)$/
+const TRY_AGAIN = /^(40|53|55|57|58)...$|^25006$/
 
 /** Whether the same call may go well later. */
 export const canRetry = (error: unknown): boolean =>
