@@ -69,7 +69,14 @@ export function evmAnchorPort(options: {
     prepare: (call, nonce, fees) =>
       reached(async () => {
         const args = [BigInt(call.size), toHex(call.root), call.proof.map(toHex)] as const
-        const gas = await estimateContractGas(client, { ...contract, functionName: 'anchor', args, account })
+        // Some nodes estimate on top of what waits, and after the very call that this one replaces there is nothing left to do.
+        const gas = await estimateContractGas(client, {
+          ...contract,
+          functionName: 'anchor',
+          args,
+          account,
+          blockTag: 'latest',
+        })
         const raw = await account.signTransaction({
           type: 'eip1559',
           chainId: options.chainId,
