@@ -226,12 +226,13 @@ export class JudgeStage {
     const { due, uri, bytes, failure, soughtSince, late } = search
     if (uri === null || bytes) return true
     if (!isGraceOver(due, position, policy)) return false
-    if (failure) return true
+    if (failure && !(late && failure.retryable)) return true
     if (soughtSince === null) return false
-    // Whoever starts late still asks, and waits for an answer for as long as the grace; longer while the host is only busy
-    // with what else we asked of it.
+    // Whoever starts late still asks, and again, for as long as the grace, so that reading history on a bad day gives the same
+    // log; and waits longer while the host is only busy with what else we asked of it.
     const graceMs = policy.graceSeconds * 1000
     const lasted = this.#deps.clock.now() - soughtSince
+    if (failure) return lasted >= graceMs
     const delivers = late && (this.#delivered.get(hostOf(uri)) ?? 0) >= soughtSince
     return lasted >= (delivers ? LATE_GRACES * graceMs : graceMs)
   }

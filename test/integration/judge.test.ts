@@ -139,12 +139,29 @@ test('looks into the store before it calls a host silent', async () => {
   await database.sql`update submission set payload_sha256 = ${sha256(bytes)}, payload_bytes = ${bytes.length} where index = 1`
   const { turns } = judging(async () => {
     await putPayload(database.sql, sha256(bytes), bytes)
-    return unavailable('status', '404', true)
+    return unavailable('status', '404', false)
   })
   await turns(2)
   await new Promise((done) => setTimeout(done, 100))
-  await turns(2)
+  now += 400
+  await turns(1)
+  now += 5_000
+  await turns(1)
   expect(await verdicts()).toEqual({ MAML_MALFORMED: 1, QUORUM_REJECTED: 1, URI_REFUSED: 1 })
+})
+
+test('asks again for a whole grace when it starts late, as one failure on a bad day would change the log', async () => {
+  await fill(3)
+  const bytes = utf8('not MAML')
+  await database.sql`update submission set payload_sha256 = ${sha256(bytes)}, payload_bytes = ${bytes.length} where index = 1`
+  const answers: FetchOutcome[] = [unavailable('timeout', 'busy machine', true), { kind: 'bytes', bytes }]
+  const { turns, asked } = judging(async () => answers.shift() ?? unavailable('status', 'gone', true))
+  await turns(3)
+  expect((await verdicts())['none']).toBe(1)
+  now += 1_000
+  await turns(3)
+  expect(asked).toHaveLength(2)
+  expect((await verdicts())['MAML_MALFORMED']).toBe(1)
 })
 
 test('writes nothing of a submission that a reorganisation unsettled while its payload came', async () => {
