@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { fromHex, isHex, toHex } from './bytes.ts'
 import { DunesError } from './error.ts'
@@ -66,7 +75,7 @@ function parseKey(text: string, where: string): Uint8Array {
  * there: a key is never overwritten.
  */
 export function createKey(path: string, key: Uint8Array = randomBytes(KEY_BYTES)): Uint8Array {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  makeFolder(dirname(path))
   let descriptor: number
   try {
     descriptor = openSync(path, 'wx', 0o600)
@@ -84,6 +93,29 @@ export function createKey(path: string, key: Uint8Array = randomBytes(KEY_BYTES)
     closeSync(descriptor)
   }
   return new Uint8Array(key)
+}
+
+/**
+ * A folder that only its owner can enter, with its parents. Not Node's own recursive form: that one tries for ever where
+ * the file system refuses an entry in a folder that is there, as /proc does.
+ */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  const parent = dirname(path)
+  if (parent !== path) makeFolder(parent)
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return
+    throw new DunesError(
+      'FOLDER_UNWRITABLE',
+      `the folder ${path} cannot be made: ${(cause as Error).message}`,
+      {
+        hint: 'choose another folder',
+        cause,
+      },
+    )
+  }
 }
 
 /** The key of a source, made in its file when there is none yet. */
