@@ -118,13 +118,13 @@ test('finality is two blocks behind the head, not two epochs of 32', async () =>
 
 test('a stopped chain goes on with the same blocks, and proves older states under their own headers', async () => {
   const stateFile = join(folder, 'chain', 'state.json')
-  const first = await start({ stateFile })
+  const first = await start({ stateFile, historyStates: 64 })
   const { contractAddress } = await send(first.url, { data: COUNTER })
   for (let call = 0; call < 9; call++) await send(first.url, { to: contractAddress })
   const before = await rpc<Block>(first.url, 'eth_getBlockByNumber', ['0x5', false])
   await first.stop()
 
-  const second = await start({ stateFile })
+  const second = await start({ stateFile, historyStates: 64 })
   expect(Number(await rpc(second.url, 'eth_blockNumber'))).toBe(10)
   expect((await rpc<Block>(second.url, 'eth_getBlockByNumber', ['0x5', false])).hash).toBe(before.hash)
   await send(second.url, { to: contractAddress })
