@@ -5,7 +5,7 @@ import { createRpc } from '../chain/rpc.ts'
 import { type Hex, isHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
-import { decodeBundle } from '../proof/bundle.ts'
+import { decodeAnyBundle } from '../proof/bundle.ts'
 import { CLAIM_NAMES, explainClaim } from '../proof/explain.ts'
 import { decodeHeader } from '../proof/header.ts'
 import { parseTrustPolicy } from '../proof/trust-policy.ts'
@@ -58,7 +58,10 @@ export const prove: Action = async (call, [given], options) => {
 }
 
 /** The trust policy: the file that was named, or the one of the deployment recorded in this folder. */
-async function readPolicy(call: Invocation, options: Options): Promise<{ bytes: Uint8Array; from: string }> {
+export async function readPolicy(
+  call: Invocation,
+  options: Options,
+): Promise<{ bytes: Uint8Array; from: string }> {
   if (typeof options['policy'] === 'string')
     return { bytes: await readInput(call, options['policy']), from: options['policy'] }
   const file = join(call.config.dataDir, TRUST_POLICY_FILE)
@@ -203,4 +206,4 @@ export const status: Action = async (call, _args, options) => {
 }
 
 /** The header bytes of a bundle, in whatever state the rest is in. */
-const headerOf = (bundle: Uint8Array): Uint8Array => decodeBundle(bundle).evidence.header
+const headerOf = (bundle: Uint8Array): Uint8Array => decodeAnyBundle(bundle).evidence.header

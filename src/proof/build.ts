@@ -1,5 +1,5 @@
-import { fromHex, type Hex } from '../core/bytes.ts'
-import { type AccountEvidence, type Bundle, decodeBundle, encodeBundle } from './bundle.ts'
+import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { type AccountEvidence, type AnyBundle, decodeAnyBundle, encodeBundle } from './bundle.ts'
 
 /** The members of an `eth_getProof` answer (EIP-1186) that evidence takes; its values are left behind. */
 export interface RpcAccountProof {
@@ -28,12 +28,29 @@ export const accountEvidence = (answer: RpcAccountProof): AccountEvidence => ({
 })
 
 /**
+ * The same evidence as a bundle of many rows carries it: each slot's proof without the nodes that an earlier slot's has shown.
+ */
+export function shareNodes(evidence: AccountEvidence): AccountEvidence {
+  const shown = new Set<Hex>()
+  const isNew = (node: Uint8Array): boolean => {
+    const name = toHex(node)
+    if (shown.has(name)) return false
+    shown.add(name)
+    return true
+  }
+  return {
+    ...evidence,
+    slots: evidence.slots.map(({ slot, proof }) => ({ slot, proof: proof.filter(isNew) })),
+  }
+}
+
+/**
  * The bytes of the bundle made of `parts`, read back once, so that nothing is handed out which a verifier could not read.
  * Put in `payload`, `publicKey` and `possession` together or not at all, and `consistency` only where the checkpoint's size
  * and the anchored size differ: a verifier refuses what no claim uses. Throws `BundleError`.
  */
-export function assembleBundle(parts: Bundle): Uint8Array {
+export function assembleBundle(parts: AnyBundle): Uint8Array {
   const bytes = encodeBundle(parts)
-  decodeBundle(bytes)
+  decodeAnyBundle(bytes)
   return bytes
 }

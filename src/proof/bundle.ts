@@ -1,11 +1,21 @@
 import { decodeUtf8, equalBytes, type Hex, toBase64, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
-import { type Json, jcsBytes, parseJson } from '../core/json.ts'
+import { type Json, type JsonObject, jcsBytes, parseJson } from '../core/json.ts'
 import { BundleError } from './error.ts'
 import { fieldReader } from './fields.ts'
+import {
+  type Completeness,
+  encodeCompleteness,
+  encodeRows,
+  type Rows,
+  readCompleteness,
+  readRows,
+} from './rows.ts'
 
-/** The longest bundle. A payload has at most 1 MiB, a third more in base64; everything else is small beside it. */
+/** The longest bundle of one entry. A payload has at most 1 MiB, a third more in base64; everything else is small beside it. */
 export const BUNDLE_MAX_BYTES = 2 * 1024 * 1024
+/** The longest bundle of many rows: 10,000 entries of 8 KiB do not fit, 10,000 of an ordinary length do, with their evidence. */
+export const ROWS_BUNDLE_MAX_BYTES = 64 * 1024 * 1024
 /** Arrays and objects open at once in the deepest place: a trie node of a slot. */
 const MAX_DEPTH = 8
 
@@ -25,7 +35,14 @@ export interface AccountEvidence {
   slots: SlotEvidence[]
 }
 
-/** What one file holds in support of a set of claims (`dunes-proof/v1`, docs/proofs.md). Reading it verifies nothing. */
+/** What all slots are proved under: one header, and accounts in its state. */
+export interface Evidence {
+  /** RLP of the header of the block. */
+  header: Uint8Array
+  accounts: AccountEvidence[]
+}
+
+/** What one file holds in support of a set of claims about one entry (`dunes-proof/v1`, docs/proofs.md). Reading it verifies nothing. */
 export interface Bundle {
   /** The log entry: the leaf's input. */
   entry: Uint8Array
@@ -43,35 +60,42 @@ export interface Bundle {
   tlogProof: string
   /** RFC 6962 consistency proof between the checkpoint and the anchored head, from the smaller size; 32 bytes each. */
   consistency?: Uint8Array[]
-  evidence: {
-    /** RLP of the header of the block that all slots are proved under. */
-    header: Uint8Array
-    accounts: AccountEvidence[]
-  }
+  evidence: Evidence
 }
+
+/**
+ * The same about many entries, or about a contributor's settled submissions, or both. In its evidence a slot's proof leaves
+ * out the nodes that an earlier slot's proof of the same account has shown.
+ */
+export interface RowsBundle {
+  /** Absent only where `completeness` has nothing that is in the anchored log yet. */
+  rows?: Rows
+  completeness?: Completeness
+  /** RFC 6962 consistency proof between the rows' checkpoint and the anchored head, from the smaller size. */
+  consistency?: Uint8Array[]
+  evidence: Evidence
+}
+
+export type AnyBundle = Bundle | RowsBundle
 
 const REQUIRED = ['entry', 'tlogProof', 'evidence'] as const
 const OPTIONAL = ['payload', 'publicKey', 'possession', 'receiptSig', 'uri', 'consistency'] as const
+const OF_ROWS = ['rows', 'completeness'] as const
 /** Fields of the format whose claims this verifier does not check. To pass over them would be to wave them through. */
-const UNSUPPORTED: readonly string[] = ['anchoredEvent', 'completeness', 'epoch', 'rows']
+const UNSUPPORTED: readonly string[] = ['anchoredEvent', 'epoch']
+
+/** Whether a bundle is about many entries or a contributor, not about one entry. */
+export const isRowsBundle = (bundle: AnyBundle): bundle is RowsBundle => !('entry' in bundle)
 
 /** The names of the fields that a bundle may leave out. */
 export type OptionalField = (typeof OPTIONAL)[number]
 export const OPTIONAL_FIELDS: readonly OptionalField[] = OPTIONAL
 
 /** The bundle's one encoding: its canonical JSON (RFC 8785), without a final LF. */
-export function encodeBundle(bundle: Bundle): Uint8Array {
-  const { payload, publicKey, possession, receiptSig, uri, consistency, evidence } = bundle
+export function encodeBundle(bundle: AnyBundle): Uint8Array {
+  const { consistency, evidence } = bundle
   return jcsBytes({
-    entry: toBase64(bundle.entry),
-    tlogProof: bundle.tlogProof,
-    ...(payload && { payload: toBase64(payload) }),
-    ...(publicKey && { publicKey: toBase64(publicKey) }),
-    ...(possession && {
-      possession: { keyIndex: possession.keyIndex, signature: toBase64(possession.signature) },
-    }),
-    ...(receiptSig && { receiptSig: toBase64(receiptSig) }),
-    ...(uri !== undefined && { uri }),
+    ...(isRowsBundle(bundle) ? encodeManyParts(bundle) : encodeOneEntry(bundle)),
     ...(consistency && { consistency: consistency.map(toHex) }),
     evidence: {
       header: toHex(evidence.header),
@@ -84,14 +108,31 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
   })
 }
 
-/**
- * Reads a bundle: at most {@link BUNDLE_MAX_BYTES}, strict JSON, exactly its own canonical encoding with or without one
- * final LF, known fields alone. Throws only {@link BundleError}.
- */
-export function decodeBundle(bytes: Uint8Array): Bundle {
-  if (bytes.length > BUNDLE_MAX_BYTES) {
-    throw new BundleError('BUNDLE_TOO_LARGE', `a bundle has at most ${BUNDLE_MAX_BYTES} bytes`)
+const encodeManyParts = ({ rows, completeness }: RowsBundle): JsonObject => ({
+  ...(rows && { rows: encodeRows(rows) }),
+  ...(completeness && { completeness: encodeCompleteness(completeness) }),
+})
+
+function encodeOneEntry({ payload, publicKey, possession, receiptSig, uri, ...bundle }: Bundle): JsonObject {
+  return {
+    entry: toBase64(bundle.entry),
+    tlogProof: bundle.tlogProof,
+    ...(payload && { payload: toBase64(payload) }),
+    ...(publicKey && { publicKey: toBase64(publicKey) }),
+    ...(possession && {
+      possession: { keyIndex: possession.keyIndex, signature: toBase64(possession.signature) },
+    }),
+    ...(receiptSig && { receiptSig: toBase64(receiptSig) }),
+    ...(uri !== undefined && { uri }),
   }
+}
+
+/**
+ * Reads a bundle: at most {@link BUNDLE_MAX_BYTES}, or {@link ROWS_BUNDLE_MAX_BYTES} where it has `rows` or `completeness`;
+ * strict JSON, exactly its own canonical encoding with or without one final LF, known fields alone. Throws only
+ * {@link BundleError}.
+ */
+export function decodeAnyBundle(bytes: Uint8Array): AnyBundle {
   const value = readJson(bytes)
   const body = bytes.at(-1) === 0x0a ? bytes.subarray(0, -1) : bytes
   if (!equalBytes(jcsBytes(value), body)) {
@@ -102,13 +143,27 @@ export function decodeBundle(bytes: Uint8Array): Bundle {
   return readBundle(value)
 }
 
+/** Reads a bundle of one entry, as {@link decodeAnyBundle} does; one of many rows is refused. */
+export function decodeBundle(bytes: Uint8Array): Bundle {
+  const bundle = decodeAnyBundle(bytes)
+  if (!isRowsBundle(bundle)) return bundle
+  throw new BundleError('BUNDLE_MALFORMED', 'the bundle is about many rows, not about one entry')
+}
+
+const tooLarge = (most: number): BundleError =>
+  new BundleError('BUNDLE_TOO_LARGE', `a bundle of this kind has at most ${most} bytes`)
+
 function readJson(bytes: Uint8Array): Json {
+  if (bytes.length > ROWS_BUNDLE_MAX_BYTES) throw tooLarge(ROWS_BUNDLE_MAX_BYTES)
   let text: string
   try {
     text = decodeUtf8(bytes)
   } catch {
     throw new BundleError('BUNDLE_MALFORMED', 'the bundle is not UTF-8')
   }
+  // Only a bundle of rows may be longer. Within a string these characters stand escaped, so no text looks like the field.
+  if (bytes.length > BUNDLE_MAX_BYTES && !OF_ROWS.some((field) => text.includes(`"${field}":{`)))
+    throw tooLarge(BUNDLE_MAX_BYTES)
   try {
     return parseJson(text, { maxDepth: MAX_DEPTH })
   } catch (error) {
@@ -119,10 +174,11 @@ function readJson(bytes: Uint8Array): Json {
   }
 }
 
-function readBundle(value: Json): Bundle {
-  const f = fieldReader((path, message) => {
+function readBundle(value: Json): AnyBundle {
+  const refuse = (path: string, message: string): never => {
     throw new BundleError('BUNDLE_MALFORMED', `${path || 'the bundle'} ${message}`, { details: { path } })
-  })
+  }
+  const f = fieldReader(refuse)
   const root = f.object(value, '')
   for (const key of Object.keys(root)) {
     if (UNSUPPORTED.includes(key)) {
@@ -131,7 +187,7 @@ function readBundle(value: Json): Bundle {
         details: { field: key },
       })
     }
-    if (!([...REQUIRED, ...OPTIONAL] as string[]).includes(key)) {
+    if (!([...REQUIRED, ...OPTIONAL, ...OF_ROWS] as string[]).includes(key)) {
       throw new BundleError(
         'BUNDLE_FIELD_UNKNOWN',
         'the bundle has a field that this verifier does not know',
@@ -141,28 +197,29 @@ function readBundle(value: Json): Bundle {
       )
     }
   }
+  if (OF_ROWS.some((field) => Object.hasOwn(root, field))) {
+    f.only(root, '', ['evidence'], [...OF_ROWS, 'consistency'])
+    const evidence = readEvidence()
+    return {
+      ...(Object.hasOwn(root, 'rows') && { rows: readRows(root['rows'], f, refuse) }),
+      ...(Object.hasOwn(root, 'completeness') && {
+        completeness: readCompleteness(root['completeness'], f, refuse),
+      }),
+      ...(Object.hasOwn(root, 'consistency') && { consistency: readConsistency() }),
+      evidence,
+    }
+  }
   f.only(root, '', REQUIRED, OPTIONAL)
-  const evidence = f.object(root['evidence'], 'evidence')
-  f.only(evidence, 'evidence', ['header', 'accounts'])
   const bundle: Bundle = {
     entry: f.base64(root['entry'], 'entry'),
     tlogProof: f.text(root['tlogProof'], 'tlogProof'),
-    evidence: {
-      header: f.hexBytes(evidence['header'], 'evidence.header'),
-      accounts: f
-        .array(evidence['accounts'], 'evidence.accounts')
-        .map((account, i) => readAccount(account, `evidence.accounts[${i}]`)),
-    },
+    evidence: readEvidence(),
   }
   if (Object.hasOwn(root, 'payload')) bundle.payload = f.base64(root['payload'], 'payload')
   if (Object.hasOwn(root, 'publicKey')) bundle.publicKey = f.base64(root['publicKey'], 'publicKey')
   if (Object.hasOwn(root, 'receiptSig')) bundle.receiptSig = f.base64(root['receiptSig'], 'receiptSig')
   if (Object.hasOwn(root, 'uri')) bundle.uri = f.text(root['uri'], 'uri')
-  if (Object.hasOwn(root, 'consistency')) {
-    bundle.consistency = f
-      .array(root['consistency'], 'consistency')
-      .map((hash, i) => f.hexBytes(hash, `consistency[${i}]`, 32))
-  }
+  if (Object.hasOwn(root, 'consistency')) bundle.consistency = readConsistency()
   if (Object.hasOwn(root, 'possession')) {
     const possession = f.object(root['possession'], 'possession')
     f.only(possession, 'possession', ['keyIndex', 'signature'])
@@ -172,6 +229,23 @@ function readBundle(value: Json): Bundle {
     }
   }
   return bundle
+
+  function readConsistency(): Uint8Array[] {
+    return f
+      .array(root['consistency'], 'consistency')
+      .map((hash, i) => f.hexBytes(hash, `consistency[${i}]`, 32))
+  }
+
+  function readEvidence(): Evidence {
+    const evidence = f.object(root['evidence'], 'evidence')
+    f.only(evidence, 'evidence', ['header', 'accounts'])
+    return {
+      header: f.hexBytes(evidence['header'], 'evidence.header'),
+      accounts: f
+        .array(evidence['accounts'], 'evidence.accounts')
+        .map((account, i) => readAccount(account, `evidence.accounts[${i}]`)),
+    }
+  }
 
   function readAccount(json: Json, path: string): AccountEvidence {
     const account = f.object(json, path)

@@ -3,11 +3,21 @@ import { equalBytes, fromHex, type Hex } from '../core/bytes.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import { type Checkpoint, checkSigners, openCheckpoint } from '../log/checkpoint.ts'
 import { parseTlogProof, type TlogProof } from '../log/tlog-proof.ts'
-import { type ParsedEntry, parseEntry } from '../receipt/entry.ts'
-import { type AccountEvidence, type Bundle, OPTIONAL_FIELDS, type OptionalField } from './bundle.ts'
+import { type Entry, type ParsedEntry, parseEntry } from '../receipt/entry.ts'
+import {
+  type AccountEvidence,
+  type AnyBundle,
+  type Bundle,
+  isRowsBundle,
+  OPTIONAL_FIELDS,
+  type OptionalField,
+} from './bundle.ts'
 import { BundleError, ClaimError, TrieError } from './error.ts'
+import { type Fold, foldItems } from './fold.ts'
 import { type BlockHeader, readTrustedHeader } from './header.ts'
-import { verifyAccount, verifySlot } from './trie.ts'
+import { once } from './once.ts'
+import type { RowKey } from './rows.ts'
+import { type KnownNodes, verifyAccount, verifySlot } from './trie.ts'
 import { policyVkeys, type TrustPolicy } from './trust-policy.ts'
 
 /** The anchored head, read from ReceiptAnchor's storage. */
@@ -23,6 +33,25 @@ export interface AnchorHead {
   time: number
 }
 
+/** One entry of the bundle, which is of the policy's chain, registry and log. */
+export interface Row {
+  readonly bytes: Uint8Array
+  readonly entry: Entry
+}
+
+/** A row with what signs its payload. */
+export interface SignedRow extends Row {
+  readonly payload: Uint8Array
+}
+
+/** Where the bundle says that its entries stand in the tree of the checkpoint. */
+export type Placement =
+  | { readonly kind: 'one'; readonly proof: TlogProof }
+  | { readonly kind: 'many'; readonly indices: readonly number[]; readonly nodes: readonly Uint8Array[] }
+
+/** Parts that a bundle of many rows may leave out. */
+const ROWS_FIELDS = ['payloads', 'receiptSigs'] as const
+
 /**
  * What claims check against: each part of the bundle read once, when first asked for, and verified as far as its own
  * nature goes. Every method throws a `DunesError` where its part does not hold, the same at each call; the claim that asked
@@ -31,18 +60,23 @@ export interface AnchorHead {
 export interface Context {
   readonly policy: TrustPolicy
   readonly mlDsa: MlDsa
-  /** The entry's bytes, as they are in the bundle. */
-  readonly entryBytes: Uint8Array
-  /** Whether the bundle has an optional field. */
-  has(field: OptionalField): boolean
+  /** How many entries the bundle has; null in a bundle of one entry. */
+  readonly rowCount: number | null
+  /** Whether the bundle has an optional field. Of a bundle of many rows it has `payload` where it has `payloads`, and so on. */
+  has(field: OptionalField | 'completeness'): boolean
   /** The value of an optional field, which counts as used from then on. Throws where the bundle does not have it. */
-  take<F extends OptionalField>(field: F): NonNullable<Bundle[F]>
-  /** The entry as it reads, of whatever deployment. */
-  parsedEntry(): ParsedEntry
-  /** The entry, which is of the policy's chain, registry and log. */
-  entry(): ParsedEntry
-  tlogProof(): TlogProof
-  /** The checkpoint of the tlog-proof, signed by exactly the policy's keys. */
+  take<F extends 'consistency' | 'uri'>(field: F): NonNullable<Bundle[F]>
+  /** The entries as they read, of whatever deployment. */
+  parsedEntries(): ParsedEntry[]
+  /** The entries, all of which are of the policy's chain, registry and log. */
+  rows(): readonly Row[]
+  /** The rows that come with a payload, and the keys to look for theirs in. A key counts as used once it was {@link use}d. */
+  signedRows(): { rows: readonly SignedRow[]; keys: readonly RowKey[] }
+  use(key: RowKey): void
+  /** The rows that come with a receipt signature. */
+  receiptRows(): readonly (Row & { readonly receiptSig: Uint8Array })[]
+  placement(): Placement
+  /** The checkpoint that the placement is under, signed by exactly the policy's keys. */
   checkpoint(): Checkpoint
   /** The header of the trusted block. */
   block(): BlockHeader
@@ -50,56 +84,48 @@ export interface Context {
   slot(contract: 'registry' | 'anchor', slot: Hex): Uint8Array
   /** ReceiptAnchor's head in the trusted block's state. */
   head(): AnchorHead
+  /** The contributor's settled submissions that the bundle shows to be whole; null where it has no `completeness`. */
+  fold(): Fold | null
   /** What no claim has asked for, by name. */
   unused(): string[]
 }
 
-/** The value of `make`, made at the first call; what it throws is thrown again at every call. */
-function once<T>(make: () => T): () => T {
-  let outcome: { value: T } | { error: unknown } | undefined
-  return () => {
-    if (outcome === undefined) {
-      try {
-        outcome = { value: make() }
-      } catch (error) {
-        outcome = { error }
-      }
-    }
-    if ('error' in outcome) throw outcome.error
-    return outcome.value
-  }
-}
-
 /** The parts of `bundle` for claims to check. `trustedBlockHash` is 32 bytes. */
 export function openContext(
-  bundle: Bundle,
+  bundle: AnyBundle,
   policy: TrustPolicy,
   trustedBlockHash: Uint8Array,
   mlDsa: MlDsa,
 ): Context {
   const used = new Set<unknown>()
   const vkeys = policyVkeys(policy)
+  const one = isRowsBundle(bundle) ? null : bundle
+  const many = isRowsBundle(bundle) ? bundle : null
 
-  const parsedEntry = once(() => parseEntry(bundle.entry))
-  const entry = once(() => {
-    const parsed = parsedEntry()
-    for (const field of ['chain', 'registry', 'origin'] as const) {
-      if (parsed.entry[field] !== policy[field]) {
-        throw new ClaimError(
-          `the entry's ${field} is ${parsed.entry[field]}, the trust policy's is ${policy[field]}`,
-        )
+  const entries = one ? [one.entry] : (many?.rows?.entries ?? [])
+  const parsedEntries = once(() => entries.map((bytes) => parseEntry(bytes)))
+  const rows = once(() =>
+    parsedEntries().map(({ entry }, i): Row => {
+      for (const field of ['chain', 'registry', 'origin'] as const) {
+        if (entry[field] !== policy[field]) {
+          throw new ClaimError(
+            `the entry's ${field} is ${entry[field]}, the trust policy's is ${policy[field]}`,
+          )
+        }
       }
-    }
-    return parsed
-  })
+      return { bytes: entries[i] as Uint8Array, entry }
+    }),
+  )
   const tlogProof = once(() => {
-    const proof = parseTlogProof(bundle.tlogProof)
+    if (one === null) throw new ClaimError('the bundle has no entry')
+    const proof = parseTlogProof(one.tlogProof)
     if (proof.extra !== null)
       throw new BundleError('BUNDLE_FIELD_UNUSED', 'the tlog-proof carries extra data')
     return proof
   })
   const checkpoint = once(() => {
-    const opened = openCheckpoint(tlogProof().checkpoint, { origin: policy.origin, vkeys, mlDsa })
+    const note = many?.rows ? many.rows.checkpoint : tlogProof().checkpoint
+    const opened = openCheckpoint(note, { origin: policy.origin, vkeys, mlDsa })
     if (!opened.ok) throw new ClaimError(opened.reason)
     const signers = checkSigners(opened, vkeys)
     if (!signers.ok) throw new ClaimError(signers.reason)
@@ -130,15 +156,36 @@ export function openContext(
     if (!equalBytes(found.codeHash, fromHex(policy.codeHashes[contract], 32))) {
       throw new ClaimError(`the code of the ${contract} is not the one that the trust policy pins`)
     }
-    return { evidence, storageRoot: found.storageRoot }
+    return readSlots(evidence, found.storageRoot)
+  }
+  /** Readers of the slots that `evidence` proves, by key; the first of two for one key. */
+  const readSlots = (
+    { slots }: AccountEvidence,
+    storageRoot: Uint8Array,
+  ): ReadonlyMap<Hex, () => Uint8Array> => {
+    const known: KnownNodes | undefined = many ? new Map() : undefined
+    const readers = slots.map((each) =>
+      once(() => refusingUnused(() => verifySlot(storageRoot, fromHex(each.slot, 32), each.proof, known))),
+    )
+    const out = new Map<Hex, () => Uint8Array>()
+    let readBefore = 0
+    slots.forEach((each, i) => {
+      if (out.has(each.slot)) return
+      out.set(each.slot, () => {
+        used.add(each)
+        // A proof that leans on those before it can be read only after them.
+        if (known) for (const read of readers.slice(readBefore, i)) attempt(read)
+        readBefore = Math.max(readBefore, i)
+        return (readers[i] as () => Uint8Array)()
+      })
+    })
+    return out
   }
   const accounts = { registry: once(() => account('registry')), anchor: once(() => account('anchor')) }
   const slot = (contract: 'registry' | 'anchor', key: Hex): Uint8Array => {
-    const { evidence, storageRoot } = accounts[contract]()
-    const proved = evidence.slots.find((each) => each.slot === key)
-    if (proved === undefined) throw new ClaimError(`the bundle does not prove slot ${key} of the ${contract}`)
-    used.add(proved)
-    return refusingUnused(() => verifySlot(storageRoot, fromHex(key, 32), proved.proof))
+    const read = accounts[contract]().get(key)
+    if (read === undefined) throw new ClaimError(`the bundle does not prove slot ${key} of the ${contract}`)
+    return read()
   }
   const head = once((): AnchorHead => {
     const root = slot('anchor', anchorSlots.root())
@@ -149,33 +196,107 @@ export function openContext(
       throw new ClaimError("the anchor's head holds a count that no contract of the pinned code could reach")
     }
   })
+  const fold = once(() => {
+    if (!many?.completeness) return null
+    used.add('completeness')
+    return foldItems(many.completeness, policy, (key) => slot('registry', key))
+  })
+
+  const partOf = (field: OptionalField | 'completeness'): unknown => {
+    if (one) return field === 'completeness' ? undefined : one[field]
+    switch (field) {
+      case 'payload':
+        return many?.rows?.payloads
+      case 'publicKey':
+      case 'possession':
+        return many?.rows?.keys
+      case 'receiptSig':
+        return many?.rows?.receiptSigs
+      case 'uri':
+        return undefined
+      default:
+        return many?.[field]
+    }
+  }
+  const take = <T>(field: OptionalField, value: T | undefined): T => {
+    if (value === undefined) throw new ClaimError(`the bundle has no ${field}`)
+    used.add(field)
+    return value
+  }
+  /** The rows beside which `values`, a list parallel to them, has something. */
+  const rowsWith = <K extends string>(
+    name: K,
+    values: readonly (Uint8Array | null)[],
+  ): (Row & Record<K, Uint8Array>)[] =>
+    rows().flatMap((row, i) =>
+      values[i] ? [{ ...row, [name]: values[i] } as Row & Record<K, Uint8Array>] : [],
+    )
 
   return {
     policy,
     mlDsa,
-    entryBytes: bundle.entry,
-    has: (field) => bundle[field] !== undefined,
-    take(field) {
-      const value = bundle[field]
-      if (value === undefined) throw new ClaimError(`the bundle has no ${field}`)
-      used.add(field)
-      return value as NonNullable<Bundle[typeof field]>
+    rowCount: many && entries.length,
+    has: (field) => partOf(field) !== undefined,
+    take: (field) =>
+      take(field, field === 'uri' ? one?.uri : bundle.consistency) as NonNullable<Bundle[typeof field]>,
+    parsedEntries,
+    rows,
+    signedRows() {
+      if (one) {
+        const payload = take('payload', one.payload)
+        const publicKey = take('publicKey', one.publicKey)
+        const possession = take('possession', one.possession)
+        return { rows: rowsWith('payload', [payload]), keys: [{ publicKey, possession }] }
+      }
+      const payloads = take('payload', many?.rows?.payloads)
+      return { rows: rowsWith('payload', payloads), keys: many?.rows?.keys ?? [] }
     },
-    parsedEntry,
-    entry,
-    tlogProof,
+    use: (key) => used.add(key),
+    receiptRows: () =>
+      rowsWith(
+        'receiptSig',
+        take('receiptSig', one ? one.receiptSig && [one.receiptSig] : many?.rows?.receiptSigs),
+      ),
+    placement: () =>
+      many?.rows
+        ? { kind: 'many', indices: many.rows.indices, nodes: many.rows.nodes }
+        : { kind: 'one', proof: tlogProof() },
     checkpoint,
     block,
     slot,
     head,
+    fold,
     unused: () => [
-      ...OPTIONAL_FIELDS.filter((field) => bundle[field] !== undefined && !used.has(field)),
+      ...OPTIONAL_FIELDS.filter(
+        (field) => field in bundle && partOf(field) !== undefined && !used.has(field),
+      ),
+      ...(many ? unusedOfRows() : []),
       ...bundle.evidence.accounts.flatMap((each, i) => unusedIn(each, `evidence.accounts[${i}]`)),
     ],
+  }
+
+  function unusedOfRows(): string[] {
+    const { rows: given, completeness } = many ?? {}
+    return [
+      ...(completeness && !used.has('completeness') ? ['completeness'] : []),
+      ...ROWS_FIELDS.filter((field) => given?.[field] && !used.has(field.slice(0, -1))).map(
+        (f) => `rows.${f}`,
+      ),
+      ...(given?.keys ?? []).flatMap((key, i) => (used.has(key) ? [] : [`rows.keys[${i}]`])),
+    ]
   }
 
   function unusedIn(evidence: AccountEvidence, path: string): string[] {
     if (!used.has(evidence)) return [path]
     return evidence.slots.flatMap((each, i) => (used.has(each) ? [] : [`${path}.slots[${i}]`]))
+  }
+}
+
+/** Runs `read` for what it leaves behind. Whatever it throws, it throws again for whoever asks for its value. */
+function attempt(read: () => unknown): void {
+  try {
+    read()
+  } catch {
+    // Nobody has asked yet.
   }
 }

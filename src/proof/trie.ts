@@ -1,5 +1,5 @@
 import { keccak_256 } from '@noble/hashes/sha3.js'
-import { equalBytes, fromHex } from '../core/bytes.ts'
+import { equalBytes, fromHex, toHex } from '../core/bytes.ts'
 import { TrieError } from './error.ts'
 import { decodeRlp, encodeRlp, type RlpItem, rlpBytes, rlpList, rlpUint } from './rlp.ts'
 
@@ -8,6 +8,9 @@ export const EMPTY_TRIE_ROOT = fromHex('0x56e81f171bcc55a6ff8345e692c0f86e5b48e0
 
 /** A path of 64 nibbles passes at most 64 nodes and the one that ends it. */
 const MAX_NODES = 65
+
+/** Nodes by the hex of their hash, which have been found under a root by it. */
+export type KnownNodes = Map<string, RlpItem>
 
 /** An account as the state trie holds it (yellow paper, section 4.1). */
 export interface Account {
@@ -21,19 +24,22 @@ export interface Account {
  * `eth_getProof`, EIP-1186). Answers the value's bytes, or null where the path shows that there is none: it ends in an
  * empty branch slot, or in a leaf or extension of another key, or the trie is empty and `nodes` too.
  *
- * The root is the caller's, never the first node's hash, and every node must be used. Throws {@link TrieError}, or
- * `RlpError` on a node that is not canonical RLP.
+ * The root is the caller's, never the first node's hash, and every node must be used. With `known`, nodes that earlier
+ * proofs have put there are taken from there and must not come again. Throws {@link TrieError}, or `RlpError` on a node that is
+ * not canonical RLP.
  */
 export function verifyTrieProof(
   root: Uint8Array,
   key: Uint8Array,
   nodes: readonly Uint8Array[],
+  known?: KnownNodes,
 ): Uint8Array | null {
   if (root.length !== 32) throw new TrieError('TRIE_PROOF_INVALID', 'a trie root has 32 bytes')
   if (nodes.length > MAX_NODES) throw new TrieError('TRIE_PROOF_INVALID', 'a trie proof has too many nodes')
   const nibbles = toNibbles(key)
   let used = 0
   let depth = 0
+  let atRoot = true
 
   const finish = (value: Uint8Array | null): Uint8Array | null => {
     if (used < nodes.length) {
@@ -42,6 +48,11 @@ export function verifyTrieProof(
     return value
   }
   const byHash = (hash: Uint8Array): RlpItem => {
+    const isRoot = atRoot
+    atRoot = false
+    const name = known && toHex(hash)
+    const shown = name && known.get(name)
+    if (shown) return shown
     const node = nodes[used]
     if (node === undefined)
       throw new TrieError('TRIE_PROOF_INVALID', 'a trie proof ends before its key is decided')
@@ -51,11 +62,13 @@ export function verifyTrieProof(
         `node ${used} of a trie proof is not the one that its parent names`,
       )
     }
-    if (node.length < 32 && used > 0) {
+    if (node.length < 32 && !isRoot) {
       throw new TrieError('TRIE_PROOF_INVALID', 'a trie node is named by hash though it fits in its parent')
     }
     used++
-    return decodeRlp(node)
+    const item = decodeRlp(node)
+    if (name) known.set(name, item)
+    return item
   }
   // A child is named by its hash, or stands in its parent when its RLP is shorter than a hash (appendix D, function n).
   const child = (reference: RlpItem): RlpItem => {
@@ -148,18 +161,19 @@ export function verifyAccount(
 
 /**
  * The 32-byte word in storage slot `slot` under `storageRoot`. The trie's key is the hash of the slot padded to 32
- * bytes, its value drops leading zeros, and a slot that it does not hold is zero. Throws {@link TrieError} or
+ * bytes, its value drops leading zeros, and a slot that it does not hold is zero. `known` as in {@link verifyTrieProof}. Throws {@link TrieError} or
  * `RlpError`.
  */
 export function verifySlot(
   storageRoot: Uint8Array,
   slot: Uint8Array,
   nodes: readonly Uint8Array[],
+  known?: KnownNodes,
 ): Uint8Array {
   if (slot.length > 32) throw new TrieError('TRIE_PROOF_INVALID', 'a storage slot is wider than 32 bytes')
   const key = new Uint8Array(32)
   key.set(slot, 32 - slot.length)
-  const value = verifyTrieProof(storageRoot, keccak_256(key), nodes)
+  const value = verifyTrieProof(storageRoot, keccak_256(key), nodes, known)
   const word = new Uint8Array(32)
   if (value === null) return word
   const item = decodeRlp(value)

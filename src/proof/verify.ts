@@ -2,11 +2,12 @@ import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { type MlDsa, nobleMlDsa } from '../core/ml-dsa.ts'
 import type { Entry } from '../receipt/entry.ts'
-import { decodeBundle } from './bundle.ts'
+import { decodeAnyBundle } from './bundle.ts'
 import { CLAIMS } from './claims/all.ts'
 import type { Claim, ClaimName, ClaimResult } from './claims/claim.ts'
 import { type Context, openContext } from './context.ts'
 import { BundleError, PolicyError } from './error.ts'
+import type { Fold } from './fold.ts'
 import type { TrustPolicy } from './trust-policy.ts'
 
 export type { ClaimName, ClaimResult } from './claims/claim.ts'
@@ -19,13 +20,32 @@ export const DEFAULT_REQUIRED: readonly ClaimName[] = ['included', 'onChain', 'a
  * it: which of its fields to believe is what the claims say.
  */
 export interface Facts {
+  /** Null in a bundle of many rows, too. */
   entry: Entry | null
+  /** The entries of a bundle of many rows, as it gives them; only there. */
+  rows?: Entry[] | null
+  /** The stretch of a contributor's submissions that the bundle shows to be whole; only where it has one. */
+  completeness?: CompletenessFacts | null
   /** The trusted block: 32-byte hash, number, time in seconds. */
   block: { hash: Hex; number: number; time: number } | null
   /** The anchored head in that block's state; `time` in seconds. */
   anchor: { size: number; root: Hex; seq: number; block: number; time: number } | null
   /** The signed checkpoint that the entry's inclusion proof ends in. */
   checkpoint: { origin: string; size: number; root: Hex } | null
+}
+
+/** A stretch of one contributor's settled submissions, in seq order, and the registry's counts. */
+export interface CompletenessFacts {
+  contributor: Hex
+  /** From `fromSeq` up to but without `endSeq`. */
+  fromSeq: number
+  endSeq: number
+  /** Of all of the contributor's submissions in the trusted block. */
+  settled: number
+  submitted: number
+  pending: number
+  /** Ids of the stretch's submissions, in the order of their seq. */
+  submissions: Hex[]
 }
 
 export interface Verification {
@@ -54,7 +74,7 @@ export interface VerifyOptions {
 export function verifyBundle(options: VerifyOptions): Verification {
   const { policy, mlDsa = nobleMlDsa } = options
   const trusted = fromHex(options.trustedBlockHash, 32)
-  const context = openContext(decodeBundle(options.bundle), policy, trusted, mlDsa)
+  const context = openContext(decodeAnyBundle(options.bundle), policy, trusted, mlDsa)
   const claims: ClaimResult[] = []
   for (const claim of CLAIMS) claims.push(checkClaim(claim, context, claims))
   // Where a claim failed, what it would have asked for next is unknown, and the answer is a no already.
@@ -72,7 +92,8 @@ function checkClaim(claim: Claim, context: Context, before: readonly ClaimResult
   const { name } = claim
   const missing = claim.missing?.(context) ?? null
   if (missing !== null) return { name, status: 'not claimed', reason: missing }
-  for (const prerequisite of claim.prerequisites) {
+  const { prerequisites } = claim
+  for (const prerequisite of typeof prerequisites === 'function' ? prerequisites(context) : prerequisites) {
     const status = before.find((result) => result.name === prerequisite)?.status
     if (status !== 'proved') {
       return {
@@ -103,7 +124,11 @@ function readFacts(context: Context): Facts {
     }
   }
   return {
-    entry: orNull(() => context.parsedEntry().entry),
+    entry: context.rowCount === null ? orNull(() => context.parsedEntries()[0]?.entry ?? null) : null,
+    ...(context.rowCount !== null && {
+      rows: orNull(() => context.parsedEntries().map(({ entry }) => entry)),
+    }),
+    ...(context.has('completeness') && { completeness: orNull(() => completenessFacts(context.fold())) }),
     block: orNull(() => {
       const { hash, number, timestamp } = context.block()
       return { hash: toHex(hash), number, time: timestamp }
@@ -118,6 +143,17 @@ function readFacts(context: Context): Facts {
     }),
   }
 }
+
+const completenessFacts = (fold: Fold | null): CompletenessFacts | null =>
+  fold && {
+    contributor: fold.contributor,
+    fromSeq: fold.fromSeq,
+    endSeq: fold.endSeq,
+    settled: fold.settled,
+    submitted: fold.submitted,
+    pending: fold.submitted - fold.settled,
+    submissions: fold.steps.map(({ item }) => item.id),
+  }
 
 /**
  * The rows that stand in the way of a yes: each failed claim, and each of `required` that is not proved. None means exit

@@ -102,6 +102,7 @@ it('takes a reading to an anchored proof that verifies', async () => {
     'appendOnly proved',
     'contributorSigned proved',
     'receiptSigned proved',
+    'complete not claimed',
   ])
 })
 

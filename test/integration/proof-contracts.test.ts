@@ -168,6 +168,7 @@ const everything = {
   appendOnly: 'proved',
   contributorSigned: 'proved',
   receiptSigned: 'proved',
+  complete: 'not claimed',
 }
 
 describe('a bundle about the deployed contracts', () => {

@@ -1,5 +1,5 @@
 import { keccak_256 } from '@noble/hashes/sha3.js'
-import { keyPossessionDigest, nextAcc, recordHash, ZERO_WORD } from '../../src/chain/record.ts'
+import { ACC_STRIDE, keyPossessionDigest, nextAcc, recordHash, ZERO_WORD } from '../../src/chain/record.ts'
 import { anchorSlots, registrySlots } from '../../src/chain/slots.ts'
 import { fromHex, type Hex, sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
@@ -11,6 +11,7 @@ import {
   signCheckpoint,
 } from '../../src/log/checkpoint.ts'
 import { leafHash } from '../../src/log/merkle.ts'
+import { multiProof } from '../../src/log/multi-proof.ts'
 import { consistencyProof, inclusionProof, rootAt } from '../../src/log/proof.ts'
 import type { ReadTile } from '../../src/log/read.ts'
 import { formatTlogProof } from '../../src/log/tlog-proof.ts'
@@ -18,7 +19,9 @@ import { formatVkey } from '../../src/log/vkey.ts'
 import { buildMaml } from '../../src/maml/build.ts'
 import { provePossession } from '../../src/maml/possession.ts'
 import { signMaml } from '../../src/maml/sign.ts'
-import type { AccountEvidence, Bundle } from '../../src/proof/bundle.ts'
+import { shareNodes } from '../../src/proof/build.ts'
+import type { AccountEvidence, Bundle, RowsBundle } from '../../src/proof/bundle.ts'
+import type { CompletenessItem } from '../../src/proof/rows.ts'
 import type { TrustPolicy } from '../../src/proof/trust-policy.ts'
 import { type Entry, encodeEntry, readLines, unreadLines } from '../../src/receipt/entry.ts'
 import { mirrorBytes } from '../../src/receipt/mirror.ts'
@@ -41,6 +44,8 @@ export interface WorldLeaf {
   entry: Entry
   bytes: Uint8Array
   record: Hex
+  /** The record's fields, whatever the entry says. */
+  item: CompletenessItem
   payload: Uint8Array
   uri: string
   publicKey: Uint8Array
@@ -61,6 +66,10 @@ export interface WorldOptions {
   sign?: (unsigned: Uint8Array) => Uint8Array
   /** Payload length as the contributor declared it, where that is wrong. */
   declaredBytes?: number
+  /** Leaves no payload, key or receipt signed, for worlds of many leaves. */
+  unsigned?: boolean
+  /** Submissions of each contributor that are not settled, 2 unless told. */
+  pending?: number
   /** Code hash of the anchor account, where it is not the pinned one. */
   anchorCode?: Uint8Array
 }
@@ -93,18 +102,33 @@ export interface ProofWorld {
     block: TestBlock,
     options: { index: number; checkpointSize?: number; full?: boolean },
   ): Promise<Bundle>
+  /** A bundle of many rows with every default claim, and all others with `full`. */
+  rows(
+    block: TestBlock,
+    options: { indices: number[]; checkpointSize?: number; full?: boolean },
+  ): Promise<RowsBundle>
+  /** A bundle of a contributor's (0 or 1) settled submissions from seq `fromSeq` up to but without `endSeq`. */
+  complete(
+    block: TestBlock,
+    options?: { who?: number; fromSeq?: number; endSeq?: number; checkpointSize?: number },
+  ): Promise<RowsBundle>
 }
+
+/** Address of contributor 0 or 1. */
+export const account = (who: number): Hex => fill(0xa0 + who, 20)
 
 export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld> {
   const { leaves: count = 12, salt = 'a', forge = false, lie = (entry) => entry } = options
+  const { unsigned: light = false, pending = 2 } = options
   const keySeed = (n: number) => seedOf(0x40 + n)
   const publicKeys = [0, 1].map((n) => mlDsa.publicKey(65, keySeed(n)))
   const leaves: WorldLeaf[] = []
   const seqs = [0, 0]
   const accs: Hex[] = [ZERO_WORD, ZERO_WORD]
+  const accAt: [Uint8Array, bigint][] = []
   for (let index = 0; index < count; index++) {
     const who = index % 2
-    const contributor = fill(0xa0 + who, 20)
+    const contributor = account(who)
     const publicKey = publicKeys[who]!
     const unsigned = buildMaml({
       readings: [
@@ -116,7 +140,7 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
         },
       ],
     })
-    const payload = options.sign?.(unsigned) ?? signMaml(unsigned, keySeed(who), mlDsa)
+    const payload = options.sign?.(unsigned) ?? (light ? unsigned : signMaml(unsigned, keySeed(who), mlDsa))
     const uri = `https://payloads.example/${salt}/${index}`
     const keyIndex = 3 * who
     const fields = {
@@ -138,6 +162,10 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     }
     const record = recordHash(fields)
     accs[who] = nextAcc(accs[who]!, record)
+    if (seqs[who]! % ACC_STRIDE === 0) {
+      const slot = registrySlots.accAt(contributor, seqs[who]! / ACC_STRIDE)
+      accAt.push([fromHex(slot), BigInt(accs[who]!)])
+    }
     const entry: Entry = lie({
       v: 1,
       origin: ORIGIN,
@@ -185,11 +213,27 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
       entry,
       bytes,
       record,
+      item: {
+        id: fields.id,
+        sensor: fields.sensor,
+        dataset: fields.dataset,
+        schemaSha256: fields.schemaSha256,
+        payloadHash: fields.payloadHash,
+        payloadBytes: fields.payloadBytes,
+        uriSha256: fields.uriSha256,
+        keyId: fields.keyId,
+        submittedBlock: fields.submittedBlock,
+        index,
+        outcome: fields.outcome,
+      },
       payload,
       uri,
       publicKey,
-      possession: { keyIndex, signature: provePossession(keySeed(who), digest, mlDsa) },
-      receiptSig: signEntry(bytes, RECEIPT_SEED, mlDsa),
+      possession: {
+        keyIndex,
+        signature: light ? new Uint8Array() : provePossession(keySeed(who), digest, mlDsa),
+      },
+      receiptSig: light ? new Uint8Array() : signEntry(bytes, RECEIPT_SEED, mlDsa),
     })
   }
 
@@ -237,6 +281,15 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
         BigInt(record),
       ]),
       [fromHex(registrySlots.settledCount()), BigInt(count)],
+      ...accAt,
+      ...[0, 1].flatMap((who): [Uint8Array, bigint][] => [
+        [fromHex(registrySlots.acc(account(who))), BigInt(accs[who]!)],
+        // Low to high: seq u64, submitted u64, number of keys u32 (docs/contracts.md).
+        [
+          fromHex(registrySlots.headCounts(account(who))),
+          BigInt(seqs[who]!) | (BigInt(seqs[who]! + pending) << 64n) | (1n << 128n),
+        ],
+      ]),
     ])
     const head = anchoredRoot ?? (await rootAt(anchoredSize, readTile))
     // Low to high: size u64, seq u64, block u48, time u48 (docs/contracts.md).
@@ -246,14 +299,14 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
       [fromHex(anchorSlots.counts()), counts],
       [fromHex(anchorSlots.chain()), 0xabcdn],
     ])
-    const account = (address: Hex, storage: Uint8Array, code: Uint8Array): [Uint8Array, Uint8Array] => [
+    const stateAccount = (address: Hex, storage: Uint8Array, code: Uint8Array): [Uint8Array, Uint8Array] => [
       keccak_256(fromHex(address)),
       accountRlp(1n, 0n, storage, code),
     ]
     const state = buildTrie([
-      account(REGISTRY, registry.root, REGISTRY_CODE),
-      account(ANCHOR, anchor.root, options.anchorCode ?? ANCHOR_CODE),
-      ...Array.from({ length: 40 }, (_, i) => account(fill(i + 128, 20), registry.root, REGISTRY_CODE)),
+      stateAccount(REGISTRY, registry.root, REGISTRY_CODE),
+      stateAccount(ANCHOR, anchor.root, options.anchorCode ?? ANCHOR_CODE),
+      ...Array.from({ length: 40 }, (_, i) => stateAccount(fill(i + 128, 20), registry.root, REGISTRY_CODE)),
     ])
     const header = buildHeader({ stateRoot: state.root, number: 300n, timestamp: 1_759_361_700n })
     return {
@@ -271,7 +324,67 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     }
   }
 
+  /** Rows under a checkpoint, joined to the head. */
+  const rowsPart = async (at: TestBlock, indices: number[], size: number, full: boolean) => {
+    const chosen = indices.map((index) => leaves[index]!)
+    const [older, newer] = [at.anchoredSize, size].sort((a, b) => a - b) as [number, number]
+    const keys = [
+      ...new Map(
+        chosen.map(({ publicKey, possession }) => [toHex(publicKey), { publicKey, possession }]),
+      ).values(),
+    ]
+    return {
+      rows: {
+        checkpoint: signCheckpoint(
+          { origin: ORIGIN, size, root: await rootAt(size, readTile), timestamp: 1_759_361_500 },
+          signers,
+        ),
+        indices,
+        entries: chosen.map(({ bytes }) => bytes),
+        nodes: await multiProof(indices, size, readTile),
+        ...(full && {
+          payloads: chosen.map(({ payload }) => payload),
+          keys,
+          receiptSigs: chosen.map(({ receiptSig }) => receiptSig),
+        }),
+      },
+      ...(older !== newer && { consistency: await consistency(older, newer) }),
+    }
+  }
+  const anchorHead = (at: TestBlock) => at.evidence(ANCHOR, [anchorSlots.root(), anchorSlots.counts()])
+
   return {
+    async rows(at, { indices, checkpointSize = at.anchoredSize, full = false }) {
+      const slots = indices.map((index) => registrySlots.record(leaves[index]!.entry.submission))
+      return {
+        ...(await rowsPart(at, indices, checkpointSize, full)),
+        evidence: {
+          header: at.header,
+          accounts: [at.evidence(REGISTRY, slots), anchorHead(at)].map(shareNodes),
+        },
+      }
+    },
+    async complete(at, { who = 0, fromSeq = 0, endSeq = seqs[who]!, checkpointSize = at.anchoredSize } = {}) {
+      const contributor = account(who)
+      const own = leaves.filter(({ item }) => item.index % 2 === who).slice(fromSeq, endSeq)
+      const items = own.map(({ item }) => item)
+      const indices = items.map(({ index }) => index).filter((index) => index < at.anchoredSize)
+      const slots = [
+        registrySlots.headCounts(contributor),
+        ...(fromSeq > 0 ? [registrySlots.accAt(contributor, fromSeq / ACC_STRIDE)] : []),
+        endSeq === seqs[who]
+          ? registrySlots.acc(contributor)
+          : registrySlots.accAt(contributor, Math.floor(endSeq / ACC_STRIDE)),
+      ]
+      return {
+        ...(indices.length > 0 && (await rowsPart(at, indices, checkpointSize, false))),
+        completeness: { contributor, fromSeq, items },
+        evidence: {
+          header: at.header,
+          accounts: [at.evidence(REGISTRY, slots), anchorHead(at)].map(shareNodes),
+        },
+      }
+    },
     leaves,
     policy,
     signers,

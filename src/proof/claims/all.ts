@@ -1,6 +1,7 @@
 import { anchored } from './anchored.ts'
 import { appendOnly } from './append-only.ts'
 import type { Claim } from './claim.ts'
+import { complete } from './complete.ts'
 import { contributorSigned } from './contributor-signed.ts'
 import { included } from './included.ts'
 import { onChain } from './on-chain.ts'
@@ -14,4 +15,5 @@ export const CLAIMS: readonly Claim[] = [
   appendOnly,
   contributorSigned,
   receiptSigned,
+  complete,
 ]

@@ -2,6 +2,7 @@ import { formatSeconds } from '../../maml/time.ts'
 import { ClaimError } from '../error.ts'
 import { type Claim, notClaimed, proved } from './claim.ts'
 import { joinCheckpointToHead } from './join.ts'
+import { ofRows } from './rows.ts'
 
 /** The entry is among the leaves whose root the chain holds, so it existed no later than the trusted block. */
 export const anchored: Claim = {
@@ -10,7 +11,8 @@ export const anchored: Claim = {
     'The receipt is under the root that the chain holds, so it was made no later than the trusted block.',
   prerequisites: ['included'],
   check(context) {
-    const { index } = context.entry().entry
+    const rows = context.rows()
+    const index = Math.max(...rows.map(({ entry }) => entry.index))
     const checkpoint = context.checkpoint()
     const head = context.head()
     if (index >= head.size) {
@@ -30,8 +32,7 @@ export const anchored: Claim = {
     if (gap !== null) return notClaimed(gap)
     const { number, timestamp } = context.block()
     const at = formatSeconds(timestamp)
-    return proved(
-      `index ${index} is below the anchored size ${head.size}: no later than block ${number}, ${at}`,
-    )
+    const what = context.rowCount === null ? `index ${index} is` : `${ofRows(rows.length, rows.length)} are`
+    return proved(`${what} below the anchored size ${head.size}: no later than block ${number}, ${at}`)
   },
 }

@@ -8,6 +8,7 @@ export type ClaimName =
   | 'appendOnly'
   | 'contributorSigned'
   | 'receiptSigned'
+  | 'complete'
 
 export type ClaimStatus = 'proved' | 'failed' | 'not claimed'
 
@@ -28,8 +29,8 @@ export interface Claim {
   readonly name: ClaimName
   /** What the claim shows when it is proved, as one plain sentence. */
   readonly shows: string
-  /** Claims that must be proved before this one says anything; they stand earlier in the list. */
-  readonly prerequisites: readonly ClaimName[]
+  /** Claims that must be proved before this one says anything, for this bundle; they stand earlier in the list. */
+  readonly prerequisites: readonly ClaimName[] | ((context: Context) => readonly ClaimName[])
   /** Why the bundle does not make this claim at all, or null where it does: the fields that it needs are there. */
   missing?(context: Context): string | null
   /** Checks the claim, its prerequisites proved. A `DunesError` that it throws is the reason why the claim has failed. */

@@ -1,44 +1,47 @@
-import { evmChainId } from '../../chain/ids.ts'
-import { recordHash, ZERO_WORD } from '../../chain/record.ts'
+import { ZERO_WORD } from '../../chain/record.ts'
 import { registrySlots } from '../../chain/slots.ts'
-import { sha256, toHex, utf8 } from '../../core/bytes.ts'
+import { type Hex, sha256, toHex, utf8 } from '../../core/bytes.ts'
+import type { Entry } from '../../receipt/entry.ts'
+import type { Context } from '../context.ts'
 import { ClaimError } from '../error.ts'
+import { entryRecord } from '../record.ts'
 import { type Claim, proved } from './claim.ts'
+import { checkEach, ofRows, withoutRows } from './rows.ts'
 
 /**
- * The registry's `record` slot of the submission holds the hash of the fields as the entry gives them. So the entry
- * agrees with the chain in every field that the hash covers, and in no other: docs/proofs.md lists both.
+ * The registry holds the hash of the fields as the entry gives them. So the entry agrees with the chain in every field that
+ * the hash covers, and in no other: docs/proofs.md lists both. The hash stands in the submission's `record` slot, or in
+ * the contributor's hash chain where the bundle shows that whole: settling puts it into both.
  */
 export const onChain: Claim = {
   name: 'onChain',
   shows: 'The chain holds this submission as settled, with exactly the fields that the receipt gives.',
   prerequisites: [],
+  missing: withoutRows,
   check(context) {
-    const { entry } = context.entry()
+    const rows = context.rows()
     const { number } = context.block()
-    const stored = toHex(context.slot('registry', registrySlots.record(entry.submission)))
-    if (stored === ZERO_WORD) throw new ClaimError('the registry holds no settled submission with this id')
-    const record = recordHash({
-      chainId: evmChainId(entry.chain),
-      registry: entry.registry,
-      id: entry.submission,
-      contributor: entry.contributor,
-      sensor: entry.sensor,
-      dataset: entry.dataset,
-      schemaSha256: entry.schemaSha256,
-      payloadHash: entry.payload.sha256,
-      payloadBytes: entry.payload.bytes,
-      uriSha256: entry.uriSha256,
-      keyId: entry.payloadSig.keyId,
-      submittedBlock: entry.submitted.block,
-      seq: entry.seq,
-      index: entry.index,
-      outcome: entry.outcome,
+    checkEach(context, rows, ({ entry }) => {
+      if (storedRecord(context, entry) !== entryRecord(entry))
+        throw new ClaimError("the registry's record is not the hash of the entry's fields")
     })
-    if (stored !== record) throw new ClaimError("the registry's record is not the hash of the entry's fields")
-    if (context.has('uri') && toHex(sha256(utf8(context.take('uri')))) !== entry.uriSha256) {
+    const [row] = rows
+    if (row && context.has('uri') && toHex(sha256(utf8(context.take('uri')))) !== row.entry.uriSha256) {
       throw new ClaimError('the SHA-256 of the uri is not the one on the chain')
     }
-    return proved(`the registry's record in block ${number} is the hash of the entry's fields`)
+    return proved(
+      context.rowCount === null
+        ? `the registry's record in block ${number} is the hash of the entry's fields`
+        : `the registry's records in block ${number} are the hashes of the fields of ${ofRows(rows.length, rows.length)}`,
+    )
   },
+}
+
+function storedRecord(context: Context, { submission, contributor, seq }: Entry): Hex {
+  const fold = context.fold()
+  const step = fold?.contributor === contributor ? fold.steps[seq - fold.fromSeq] : undefined
+  if (step) return step.record
+  const stored = toHex(context.slot('registry', registrySlots.record(submission)))
+  if (stored === ZERO_WORD) throw new ClaimError('the registry holds no settled submission with this id')
+  return stored
 }

@@ -112,7 +112,13 @@ const refused = async (name: string, query = '', from = api): Promise<Problem> =
   return (await response.json()) as Problem
 }
 
-const basic = { included: 'proved', onChain: 'proved', anchored: 'proved', appendOnly: 'proved' }
+const basic = {
+  included: 'proved',
+  onChain: 'proved',
+  anchored: 'proved',
+  appendOnly: 'proved',
+  complete: 'not claimed',
+}
 const settledNames = ['good', 'repeated', 'disputed', 'missing', 'broken', 'forged', 'schema']
 
 describe('a bundle', () => {

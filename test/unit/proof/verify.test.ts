@@ -39,10 +39,11 @@ beforeAll(async () => {
 const run = (bundle: Bundle, policy: TrustPolicy = world.policy, hash: Hex = block.hash) =>
   verifyBundle({ bundle: encodeBundle(bundle), policy, trustedBlockHash: hash, mlDsa })
 
-/** The claims by status: `+` proved, `-` failed, `0` not claimed, in the order of CLAIM_NAMES. */
+/** The claims about one entry by status: `+` proved, `-` failed, `0` not claimed, in the order of CLAIM_NAMES. */
 const marks = (bundle: Bundle, policy?: TrustPolicy, hash?: Hex): string =>
   run(bundle, policy, hash)
-    .claims.map(({ status }) => (status === 'proved' ? '+' : status === 'failed' ? '-' : '0'))
+    .claims.filter(({ name }) => name !== 'complete')
+    .map(({ status }) => (status === 'proved' ? '+' : status === 'failed' ? '-' : '0'))
     .join('')
 const claim = (name: ClaimName, bundle: Bundle, policy?: TrustPolicy, hash?: Hex) =>
   run(bundle, policy, hash).claims.find((each) => each.name === name)!
@@ -82,8 +83,14 @@ describe('a good bundle', () => {
       'appendOnly',
       'contributorSigned',
       'receiptSigned',
+      'complete',
     ])
     expect(marks(good)).toBe('++++++')
+    expect(claim('complete', good)).toEqual({
+      name: 'complete',
+      status: 'not claimed',
+      reason: 'the bundle has no completeness',
+    })
     expect(objections(run(good).claims)).toEqual([])
     const pure = verifyBundle({
       bundle: encodeBundle(good),
@@ -113,6 +120,7 @@ describe('a good bundle', () => {
       "This does not hold: the bundle's header is not the header of the trusted block.",
       'Nothing is said about this: it needs onChain, which is failed.',
       expect.stringMatching(/^The indexer itself signed this receipt/),
+      'Nothing is said about this: the bundle has no completeness.',
     ])
   })
 
