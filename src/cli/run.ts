@@ -32,6 +32,8 @@ const muRepair = lazy(async () => (await import('./inspect.ts')).muRepair)
 const muShow = lazy(async () => (await import('./inspect.ts')).muShow)
 const initKeys = lazy(async () => (await import('./keys.ts')).initKeys)
 const listKeys = lazy(async () => (await import('./keys.ts')).listKeys)
+const exportLog = lazy(async () => (await import('./mirror.ts')).exportLog)
+const mirror = lazy(async () => (await import('./mirror.ts')).mirror)
 const explain = lazy(async () => (await import('./prove.ts')).explain)
 const prove = lazy(async () => (await import('./prove.ts')).prove)
 const status = lazy(async () => (await import('./prove.ts')).status)
@@ -234,6 +236,20 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .option('--require <claims>', 'further claims that must be proved, separated by commas')
     .option('--explain', 'say of each claim what it shows')
   add('explain <id>', "walk a submission's way from event to anchor in plain words", explain, ['apiUrl'])
+  add(
+    'export <folder>',
+    'write the whole log as files that any file server can host',
+    exportLog,
+    chain,
+  ).option('--recheck', 'look at every file again, not only at what is new')
+  add('mirror <url> <folder>', 'follow a log from its address, check all of it, and keep it as files', mirror)
+    .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
+    .option('--vkeys <file>', 'verifier keys instead of a policy, one a line')
+    .option('--origin <name>', "the log's origin, with --vkeys; left out, the first key's name")
+    .option('--ahead <seconds>', "how far a signer's clock may be ahead of ours (300)")
+    .option('--recheck', 'look at every file again, not only at what is new')
+    .option('--watch', 'keep following')
+    .option('--every <seconds>', 'seconds between two looks with --watch (10)')
   program
     .command('settings')
     .description('list every setting, its flag and its environment variable')

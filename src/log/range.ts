@@ -60,7 +60,7 @@ export function tilesFor(ranges: readonly Range[], size: number): TileRange[] {
 }
 
 /** Root of the perfect tree over the hashes in `bytes` (a power of two of them). */
-function perfectRoot(bytes: Uint8Array): Uint8Array {
+export function perfectRoot(bytes: Uint8Array): Uint8Array {
   let nodes = splitHashes(bytes)
   while (nodes.length > 1) nodes = parentsOf(nodes)
   return (nodes[0] as Uint8Array).slice()

@@ -8,14 +8,17 @@ const SRC = fileURLToPath(new URL('../../src', import.meta.url))
 /** Folders by rank: a file may import from its own folder and from folders of a lower rank. */
 const RANKS: readonly (readonly string[])[] = [
   ['core'],
-  ['chain', 'payload', 'maml', 'receipt', 'log'],
-  ['anchor', 'graph', 'proof', 'rewards', 'query'],
+  ['chain', 'payload', 'maml', 'receipt', 'log', 'fsck'],
+  ['anchor', 'graph', 'mirror', 'proof', 'rewards', 'query'],
   ['ingest', 'service'],
   ['api', 'mcp'],
   ['cli'],
 ]
-/** Imports within a rank that are meant: a receipt is about a payload, and an anchor is of the stored log. */
-const SIDEWAYS = new Set(['receipt -> maml', 'anchor -> graph'])
+/**
+ * Imports within a rank that are meant: a receipt is about a payload, an anchor is of the stored log, and the auditor reads payloads.
+ * It shares nothing else with what it audits.
+ */
+const SIDEWAYS = new Set(['receipt -> maml', 'anchor -> graph', 'fsck -> maml'])
 /** Files at the top compose the others, so anything but the command line is theirs to import. */
 const TOP = RANKS.length - 1
 
