@@ -88,7 +88,7 @@ export const REASON_INFO: Readonly<Record<Reason, ReasonInfo>> = {
   SCHEMA_UNKNOWN: {
     fault: 'dataset owner',
     sentence: 'The bytes registered on-chain for the dataset are not a valid schema file.',
-    todo: 'The dataset owner registers a valid schema file with `dunes dataset`.',
+    todo: 'The dataset owner registers a valid schema file with `dunes dataset add FILE --update`.',
   },
   SCHEMA_INVALID: {
     fault: 'contributor',

@@ -20,7 +20,8 @@ export interface Lineage {
 export async function explain(ctx: ServiceContext, id: string): Promise<Lineage> {
   const { key, item, bounds } = await findSubmission(ctx, id)
   const [facts, edges] = await Promise.all([readFacts(ctx, key, item, bounds), readEdges(ctx, key)])
-  const stages = walk(facts)
+  const repeats = edges.find(({ kind }) => kind === 'duplicates')?.id ?? null
+  const stages = walk({ ...facts, repeats })
   const first = stages.find((stage) => stage.status === 'failed' || stage.status === 'pending')
   return {
     submission: item,
@@ -36,7 +37,7 @@ async function readFacts(
   key: number,
   item: SubmissionItem,
   bounds: Bounds,
-): Promise<WayFacts> {
+): Promise<Omit<WayFacts, 'repeats'>> {
   const { sql } = ctx
   const [[row], [votes], position, [anchor]] = await Promise.all([
     sql`

@@ -1,9 +1,6 @@
 import type { Row } from 'postgres'
-import { type AccountProof, getHeader, getProof } from '../chain/blocks.ts'
-import { blockHeaderRlp } from '../chain/header.ts'
-import { anchorSlots, registrySlots } from '../chain/slots.ts'
-import { ChainError } from '../chain/source.ts'
-import { decodeUtf8, equalBytes, fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
+import { registrySlots } from '../chain/slots.ts'
+import { decodeUtf8, fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { tileReader } from '../graph/log-store.ts'
 import { consistencyProof, inclusionProof } from '../log/proof.ts'
@@ -12,9 +9,9 @@ import { parseMaml } from '../maml/parse.ts'
 import { verifyMaml } from '../maml/sign.ts'
 import { accountEvidence, assembleBundle } from '../proof/build.ts'
 import type { Bundle } from '../proof/bundle.ts'
-import { diverged } from './checkpoint.ts'
 import type { ServiceContext } from './context.ts'
 import { ServiceError } from './error.ts'
+import { checkpointFor, type Ground, readGround, registryProof, sharedEvidence } from './ground.ts'
 import { RETRY_SECONDS, readEntry, receiptSignature, requirePayload } from './receipt.ts'
 import { type FoundSubmission, findSubmission } from './submissions.ts'
 
@@ -27,12 +24,6 @@ export interface Proof {
   id: Hex
   bytes: Uint8Array
   block: { number: number; hash: Hex }
-}
-
-/** The newest final block and the newest anchor in a final block. */
-interface Ground {
-  block: { number: number; hash: Hex }
-  anchor: { size: number; root: Uint8Array }
 }
 
 /**
@@ -51,7 +42,7 @@ export async function prove(
   const { item } = found
   if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
   const index = item.index
-  const ground = await readGround(ctx, found)
+  const ground = await groundOf(ctx, found)
   const entry = await readEntry(ctx, found)
   const account = item.contributor.slice(item.chain.length + 1) as Hex
   const [log, evidence, extras] = await Promise.all([
@@ -76,29 +67,24 @@ export async function proveInclusion(ctx: ServiceContext, id: string): Promise<{
   const found = await findSubmission(ctx, id)
   const { item } = found
   if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
-  const { anchor } = await readGround(ctx, found)
+  const { anchor } = await groundOf(ctx, found)
   const { tlogProof } = await logPart(ctx, item.index, anchor)
   return { id: item.id, text: tlogProof }
 }
 
 type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
 
-const notAnchored = ({ item }: FoundSubmission): ServiceError =>
+export const notAnchored = ({ item }: FoundSubmission): ServiceError =>
   new ServiceError('NOT_ANCHORED', `the submission is ${item.state}: no final anchor covers it yet`, {
     hint: `ask again in a while; ${item.links.lineage} says what it waits for`,
     retryAfter: RETRY_SECONDS,
   })
 
-async function readGround({ sql }: ServiceContext, found: FoundSubmission): Promise<Ground> {
-  const [row] = await sql`
-    select c.final_number, c.final_hash, a.size, a.root from cursor c
-    cross join lateral (select size, root from anchor where block <= c.final_number order by seq desc limit 1) a`
+async function groundOf(ctx: ServiceContext, found: FoundSubmission): Promise<Ground> {
+  const ground = await readGround(ctx)
   // The log here may have been restored from an older state than the chain's: it cannot prove what it does not hold.
-  if (!row || row['size'] > found.bounds.logged) throw notAnchored(found)
-  return {
-    block: { number: row['final_number'], hash: toHex(row['final_hash']) },
-    anchor: { size: row['size'], root: new Uint8Array(row['root']) },
-  }
+  if (!ground || ground.anchor.size === 0 || ground.anchor.size > ground.logged) throw notAnchored(found)
+  return ground
 }
 
 /** Inclusion under a signed checkpoint: at the anchored size if that is signed or can be, else at a smaller one. */
@@ -119,78 +105,16 @@ async function logPart(
   }
 }
 
-async function checkpointFor(
-  { sql, signCheckpoint }: ServiceContext,
-  index: number,
-  anchor: Ground['anchor'],
-): Promise<{ size: number; note: string }> {
-  const [newest] = await sql`
-    select size, root, note from checkpoint where size <= ${anchor.size} and size > ${index} order by size desc limit 1`
-  if (newest?.['size'] === anchor.size) {
-    if (!equalBytes(newest['root'], anchor.root)) throw diverged(anchor.size)
-    return newest as unknown as { size: number; note: string }
-  }
-  if (signCheckpoint) return { size: anchor.size, note: await signCheckpoint(anchor.size, anchor.root) }
-  if (newest) return newest as unknown as { size: number; note: string }
-  throw new ServiceError(
-    'NO_SIGNER',
-    'no signed checkpoint covers the submission, and this process has no key to sign one',
-    {
-      hint: 'ask the indexer itself, or wait for its next checkpoint',
-      exitCode: 3,
-    },
-  )
-}
-
-/** What every bundle over one final block shares: its header, and the proof of ReceiptAnchor's head. */
-interface SharedEvidence {
-  hash: Hex
-  parts: Promise<{ header: Uint8Array; anchor: AccountProof }>
-}
-const shared = new WeakMap<ServiceContext, SharedEvidence>()
-
 async function evidencePart(
   ctx: ServiceContext,
   id: Hex,
   block: Ground['block'],
 ): Promise<Bundle['evidence']> {
-  const { rpc } = ctx
-  if (!rpc) {
-    throw new ServiceError('CHAIN_UNAVAILABLE', 'this process has no chain endpoint to take evidence from', {
-      hint: 'ask the indexer itself, or start this one with --rpc',
-      exitCode: 3,
-    })
-  }
-  const { registry, anchor } = ctx.deployment
-  let known = shared.get(ctx)
-  if (known?.hash !== block.hash) {
-    const parts = Promise.all([
-      readHeader(ctx, block),
-      getProof(rpc, anchor, [anchorSlots.root(), anchorSlots.counts()], block.number),
-    ]).then(([header, proof]) => ({ header, anchor: proof }))
-    const fresh = { hash: block.hash, parts }
-    known = fresh
-    shared.set(ctx, fresh)
-    parts.catch(() => shared.get(ctx) === fresh && shared.delete(ctx))
-  }
-  const [{ header, anchor: anchorProof }, recordProof] = await Promise.all([
-    known.parts,
-    getProof(rpc, registry, [registrySlots.record(id)], block.number),
+  const [{ header, anchor }, record] = await Promise.all([
+    sharedEvidence(ctx, block),
+    registryProof(ctx, [registrySlots.record(id)], block),
   ])
-  return { header, accounts: [accountEvidence(recordProof), accountEvidence(anchorProof)] }
-}
-
-async function readHeader({ rpc }: ServiceContext, block: Ground['block']): Promise<Uint8Array> {
-  const header = await getHeader(rpc as NonNullable<typeof rpc>, block.number)
-  if (header?.hash === block.hash) return blockHeaderRlp(header)
-  throw new ChainError(
-    'RPC_INCONSISTENT',
-    `the endpoint has another block ${block.number} than the one indexed as final`,
-    {
-      hint: 'the endpoint is behind or on another branch; try again soon',
-      retryable: true,
-    },
-  )
+  return { header, accounts: [accountEvidence(record), anchor] }
 }
 
 /** The payload, and the key that the record names with its proof of possession. */
@@ -210,7 +134,7 @@ async function signedPart(
   }
 }
 
-async function readKey({ sql }: ServiceContext, keyId: Hex, account: Hex): Promise<Row> {
+export async function readKey({ sql }: ServiceContext, keyId: Hex, account: Hex): Promise<Row> {
   // A key may have been registered more than once; any registration that proves possession will do.
   const [key] = await sql`
     select k.key_index, k.public_key, k.possession, k.possession_valid
@@ -264,21 +188,22 @@ async function everything(
         return {}
       throw error
     })
+  // Asked of the key and not of the reason: what was rejected for an earlier one may carry an unproved key as well.
+  const key = await readKey(ctx, found.item.key_id, account)
   const [signed, receipt, uri] = await Promise.all([
-    optional(signedPart(ctx, found, account)),
+    key['possession_valid'] ? optional(signedPart(ctx, found, account)) : {},
     optional(receiptPart(ctx, found.item.index as number, entry)),
     optional(uriPart(ctx, found)),
   ])
   return { ...(isSigned(ctx, found, signed) ? signed : {}), ...receipt, ...uri }
 }
 
-function isSigned(
+export function isSigned(
   { mlDsa }: ServiceContext,
   { item }: FoundSubmission,
   { payload, publicKey }: Extras,
 ): boolean {
-  if (!payload || !publicKey || payload.length !== item.payload.bytes || item.reason === 'KEY_UNKNOWN')
-    return false
+  if (!payload || !publicKey || payload.length !== item.payload.bytes) return false
   if (toHex(sha256(payload)) !== item.payload.sha256) return false
   try {
     return verifyMaml(parseMaml(payload), publicKey, mlDsa)

@@ -70,7 +70,7 @@ const HINTS: Readonly<Record<string, string>> = {
   NameTaken: 'choose another name: sensors and datasets are unique on-chain',
   KeyAlreadyRegistered: 'the account has a key; use `dunes rotate` to change it',
   NoKey: 'register a key first: `dunes register`',
-  UnknownDataset: 'see the registered datasets: `dunes dataset list`',
+  UnknownDataset: '/v1/datasets of the API lists the registered ones; `dunes dataset add` registers another',
   UnknownSensor: 'register the sensor first: `dunes sensor add`',
   NotSensorOwner: 'submit from the account that registered the sensor',
   NotDatasetOwner: 'only the account that registered a dataset may update it',

@@ -5,7 +5,7 @@ import type { StoredJudgement } from '../graph/schema.ts'
 import { leafHash } from '../log/merkle.ts'
 import { formatSeconds } from '../maml/time.ts'
 import type { Bounds } from './bounds.ts'
-import type { SubmissionItem } from './submissions.ts'
+import type { ReasonDetail, SubmissionItem } from './submissions.ts'
 
 /** The stations of a reading's way, in order. */
 export const STAGES = ['event', 'payload', 'signature', 'schema', 'receipt', 'leaf', 'anchor'] as const
@@ -43,6 +43,8 @@ export interface WayFacts {
   key: { index: number; possessionValid: boolean } | null
   entry: Uint8Array | null
   anchor: { seq: number; size: number; block: number; tx: Hex; time: number } | null
+  /** The accepted submission that this one repeats. */
+  repeats: string | null
 }
 
 /** The station at which a reason is found. Reasons come in the checks' order, so every station before it is ok. */
@@ -77,7 +79,7 @@ export function walk(facts: WayFacts): Stage[] {
         sentence: `Not looked at, as the ${failedAt} stage failed.`,
         facts: {},
       }
-    if (failedAt === name) return { ...make(), status: 'failed', sentence: failure(item) }
+    if (failedAt === name) return { ...make(), status: 'failed', sentence: failure(facts) }
     return make()
   }
   return [
@@ -86,15 +88,35 @@ export function walk(facts: WayFacts): Stage[] {
     check('signature', () => signatureStage(facts)),
     check('schema', () => schemaStage(facts)),
     failedAt === 'receipt'
-      ? { ...receiptStage(facts), status: 'failed', sentence: failure(item) }
+      ? { ...receiptStage(facts), status: 'failed', sentence: failure(facts) }
       : receiptStage(facts),
     leafStage(facts),
     anchorStage(facts),
   ]
 }
 
-const failure = ({ reason, reason_detail }: SubmissionItem): string =>
-  `${reason}: ${reason_detail?.sentence}${reason_detail?.found ? ` Found: ${reason_detail.found}` : ''}`
+/** The reason's own sentence, then what exactly was found here. The code stands beside the sentence, not in it. */
+function failure(facts: WayFacts): string {
+  const { sentence, found } = facts.item.reason_detail as ReasonDetail
+  const more = found === null ? counted(facts) : `${introduction(facts)}: ${found}`
+  return more === null ? sentence : `${sentence} ${ended(more)}`
+}
+
+const introduction = ({ item: { reason }, retrieval }: WayFacts): string =>
+  reason === 'PAYLOAD_UNAVAILABLE' && retrieval !== null && retrieval.attempts > 0
+    ? `The last of ${plural(retrieval.attempts, 'attempt')} ended so`
+    : 'Found'
+
+/** What the graph adds to a reason that no check had more to say about. */
+function counted({ item: { reason }, votes, quorum, repeats }: WayFacts): string | null {
+  if (reason === 'QUORUM_REJECTED' || reason === 'EXPIRED') return voted(votes, quorum)
+  return reason === 'DUPLICATE' && repeats !== null ? `It is ${repeats}.` : null
+}
+
+const voted = ({ valid, invalid }: WayFacts['votes'], quorum: number): string =>
+  `${valid} voted for it and ${invalid} against; it takes ${quorum} of one side.`
+
+const ended = (text: string): string => (text.endsWith('.') ? text : `${text}.`)
 
 const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
 
@@ -113,7 +135,7 @@ function eventStage({ item, votes, quorum }: WayFacts): Stage {
   }
   const name = 'event'
   if (!settled) {
-    const sentence = `Submitted in block ${submitted.block}; ${votes.valid} for and ${votes.invalid} against so far, ${quorum} of one side settle it.`
+    const sentence = `Submitted in block ${submitted.block}; so far ${voted(votes, quorum)}`
     return { name, status: 'pending', sentence, facts }
   }
   const sentence = `Submitted in block ${submitted.block} and ${item.outcome} in block ${settled.block} as number ${item.index}.`
@@ -144,7 +166,7 @@ function payloadStage({ item, retrieval, held }: WayFacts): Stage {
   const sentence = held
     ? 'The bytes are here and about to be checked.'
     : retrieval?.what
-      ? `Not obtained in ${plural(retrieval.attempts, 'attempt')} (${retrieval.what}); it is sought until the grace ends.`
+      ? `Not obtained in ${plural(retrieval.attempts, 'attempt')}; the last ended so: ${ended(retrieval.detail ?? retrieval.what)} It is sought until the grace ends.`
       : 'It is being fetched.'
   return { name, status: 'pending', sentence, facts }
 }
@@ -159,7 +181,12 @@ function signatureStage({ item, key, judgement }: WayFacts): Stage {
   const name = 'signature'
   if (item.verdict === null)
     return { name, status: 'pending', sentence: 'It is verified once the payload is here.', facts }
-  return { name, status: 'ok', sentence: `ML-DSA-65 by key ${key?.index} of ${item.contributor}.`, facts }
+  return {
+    name,
+    status: 'ok',
+    sentence: `Valid: made with ML-DSA-65 by key ${key?.index} of ${item.contributor}.`,
+    facts,
+  }
 }
 
 function schemaStage({ item, schema, judgement }: WayFacts): Stage {
@@ -172,7 +199,8 @@ function schemaStage({ item, schema, judgement }: WayFacts): Stage {
   const name = 'schema'
   if (item.verdict === null)
     return { name, status: 'pending', sentence: 'The readings are checked once the payload is here.', facts }
-  const sentence = `${plural(judgement?.read?.readings ?? 0, 'reading')} conform to ${schema?.name}, version ${schema?.version} of ${item.dataset}.`
+  const count = judgement?.read?.readings ?? 0
+  const sentence = `${plural(count, 'reading')} ${count === 1 ? 'conforms' : 'conform'} to ${schema?.name}, version ${schema?.version} of ${item.dataset}.`
   return { name, status: 'ok', sentence, facts }
 }
 

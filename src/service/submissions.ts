@@ -4,6 +4,7 @@ import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import { REASON_INFO, REASONS, type Reason } from '../core/reason.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import { formatSeconds } from '../maml/time.ts'
+import { judgeUri } from '../payload/uri.ts'
 import type { Outcome, Verdict } from '../receipt/entry.ts'
 import { type Bounds, indexRange, readBounds, STATES, type State, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
@@ -195,8 +196,9 @@ const columns = ({ sql }: ServiceContext) => sql`
   select s.id, s.submission_id, c.account, se.name as sensor, d.name as dataset, s.payload_sha256, s.payload_bytes, s.uri,
          s.key_id, s.submitted_block, s.submitted_tx, s.submitted_log, s.submitted_time, s.settled_block, s.settled_tx,
          s.settled_log, s.settled_time, s.index, s.seq, s.outcome, s.verdict, s.reason, s.observed,
-         s.judgement ->> 'detail' as found, (s.judgement #>> '{read,readings}')::int as readings
+         s.judgement ->> 'detail' as found, (s.judgement #>> '{read,readings}')::int as readings, r.detail as last_failure
   from submission s
+  left join retrieval r on r.submission = s.id
   join contributor c on c.id = s.contributor
   join sensor se on se.id = s.sensor
   join dataset d on d.id = s.dataset`
@@ -209,12 +211,20 @@ export const describeReason = (reason: Reason, found: string | null): ReasonDeta
   found,
 })
 
+/** What exactly was found, in words: what the checks noted, else what the URI's grammar or the last attempt to fetch says. */
+function findingOf(reason: Reason, uri: string, row: Row): string | null {
+  if (row['found'] !== null) return row['found']
+  if (reason === 'URI_REFUSED') return judgeUri(uri)
+  return reason === 'PAYLOAD_UNAVAILABLE' ? row['last_failure'] : null
+}
+
 function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
   const id = toHex(row['submission_id'])
   const contributor = accountId(chain, toHex(row['account']))
   const index = row['index'] as number | null
   const reason = row['reason'] as Reason | null
   const outcome = row['outcome'] as number | null
+  const uri = lenient.decode(row['uri'])
   const self = `/v1/submissions/${id}`
   return {
     id,
@@ -224,7 +234,7 @@ function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
     sensor: row['sensor'],
     dataset: row['dataset'],
     payload: { sha256: toHex(row['payload_sha256']), bytes: row['payload_bytes'] },
-    uri: lenient.decode(row['uri']),
+    uri,
     key_id: toHex(row['key_id']),
     submitted: place(row, 'submitted'),
     settled: index === null ? null : place(row, 'settled'),
@@ -233,7 +243,7 @@ function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
     outcome: outcome === null ? null : (OUTCOMES[outcome - 1] ?? null),
     verdict: row['verdict'],
     reason,
-    reason_detail: reason === null ? null : describeReason(reason, row['found']),
+    reason_detail: reason === null ? null : describeReason(reason, findingOf(reason, uri, row)),
     observed: row['observed'],
     readings: row['readings'],
     links: {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Problem } from '../../../src/api/problem.ts'
+import { createRpc } from '../../../src/chain/rpc.ts'
 import type { Hex } from '../../../src/core/bytes.ts'
 import { mlDsa } from '../../../src/core/ml-dsa-native.ts'
 import { parseMu } from '../../../src/receipt/mu.ts'
@@ -47,7 +48,12 @@ beforeAll(async () => {
   await send('forged', second, world.payload({ ...second, seed: first.seed }, [reading('helium_002', 3)]))
   await send('schema', second, world.payload(second, [reading('helium_002', 9_999)]))
   indexer = startIndexer(world, database.sql)
-  api = await startApi({ sql: database.sql, deployment: world.deployment, readiness: () => [] })
+  api = await startApi({
+    sql: database.sql,
+    deployment: world.deployment,
+    rpc: createRpc({ urls: [world.rpcUrl], chainId: 31337 }),
+    readiness: () => [],
+  })
   await until(
     'all receipts to be anchored',
     async () => {
@@ -142,6 +148,21 @@ test('a payload comes back byte for byte, and only for a submission that declare
   }
 })
 
+test('a bundle with everything leaves out a key whose possession was never proved, whatever else was wrong', async () => {
+  const all = async () => Object.keys(await api.json<object>(path('schema', '/proof?include=all')))
+  expect(await all()).toEqual(
+    expect.arrayContaining(['payload', 'possession', 'publicKey', 'receiptSig', 'uri']),
+  )
+  await database.sql`update contributor_key set possession_valid = not possession_valid`
+  try {
+    const without = await all()
+    for (const part of ['payload', 'possession', 'publicKey']) expect(without).not.toContain(part)
+    expect(without).toEqual(expect.arrayContaining(['receiptSig', 'uri']))
+  } finally {
+    await database.sql`update contributor_key set possession_valid = not possession_valid`
+  }
+})
+
 describe('the way', () => {
   test('of an accepted reading is complete', async () => {
     const { status, obstacle, stages, submission } = await lineage('good')
@@ -179,6 +200,30 @@ describe('the way', () => {
         .every((s) => s.status === 'skipped'),
     ).toBe(true)
     expect(stages.slice(-2).map((s) => s.status)).toEqual(['ok', 'ok'])
+  })
+
+  test('says in words what was seen, and leaves the code to its own field', async () => {
+    const sentences = async (name: string) => {
+      const { obstacle, stages } = await lineage(name)
+      return { said: obstacle?.sentence ?? '', all: stages.map((s) => s.sentence) }
+    }
+    expect((await sentences('missing')).said).toMatch(
+      /The last of \d+ attempts? ended so: The host answered with 404\.$/,
+    )
+    expect((await sentences('disputed')).said).toMatch(
+      /0 voted for it and 2 against; it takes 2 of one side\.$/,
+    )
+    expect((await sentences('repeated')).said).toContain(`It is ${ids['good']}.`)
+    expect((await sentences('good')).all).toContain(
+      '1 reading conforms to iot_data.maml, version 0 of helium_sensors.',
+    )
+    for (const name of ['missing', 'broken', 'forged', 'schema']) {
+      const { said } = await sentences(name)
+      expect(said).not.toMatch(/[A-Z]+_[A-Z]+/)
+      expect(said).toMatch(/\.$/)
+    }
+    const missing = await api.json<SubmissionItem>(path('missing'))
+    expect(missing.reason_detail?.found).toBe('The host answered with 404.')
   })
 
   test('names what exactly was found', async () => {
