@@ -1,9 +1,9 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import { isIPv6, type Socket } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { DunesError } from '../core/error.ts'
-import { PROBLEM_TYPE, rawProblem } from './problem.ts'
+import { PROBLEM_TYPE, type Problem, rawProblem } from './problem.ts'
 import type { ApiEnv } from './request.ts'
 
 export const DEFAULT_HOST = '127.0.0.1'
@@ -47,10 +47,8 @@ export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Pr
   const handle = getRequestListener((request) => app.fetch(request), {
     // Leave the process's own Request and Response as they are.
     overrideGlobalObjects: false,
-    errorHandler: () => {
-      const body = rawProblem(400, 'the request has no usable target or Host header')
-      return new Response(JSON.stringify(body), { status: 400, headers: { 'Content-Type': PROBLEM_TYPE } })
-    },
+    errorHandler: () =>
+      new Response(JSON.stringify(NO_HOST), { status: 400, headers: { 'Content-Type': PROBLEM_TYPE } }),
   })
   const server = createServer(
     {
@@ -59,8 +57,17 @@ export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Pr
       connectionsCheckingInterval: options.checkMs ?? CHECK_MS,
       keepAliveTimeout: 5_000,
       noDelay: true,
+      // Ours to refuse, with a problem document: Node would answer an empty 400.
+      requireHostHeader: false,
     },
-    (request, response) => void handle(request, response),
+    (request, response) => {
+      // More than one is refused, not chosen from (RFC 9112 section 3.2).
+      if ((request.headersDistinct['host']?.length ?? 0) > 1) refuse(response, NO_HOST)
+      else void handle(request, response)
+    },
+  )
+  server.on('checkExpectation', (_request, response: ServerResponse) =>
+    refuse(response, rawProblem(417, 'only the expectation 100-continue can be met', 'leave Expect out')),
   )
   server.timeout = IDLE_MS
   server.on('clientError', answerRaw)
@@ -118,19 +125,36 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
   return error
 }
 
+const NO_HOST = rawProblem(
+  400,
+  'the request has no usable target or Host header',
+  "send one Host header with this server's name or address, and a path that begins with /",
+)
+
+/** Answers a request that no handler sees, and ends its connection. */
+function refuse(response: ServerResponse, problem: Problem): void {
+  response.writeHead(problem.status, { 'Content-Type': PROBLEM_TYPE, Connection: 'close' })
+  response.end(JSON.stringify(problem))
+}
+
 /** Answers what never became a request: Node hands over the socket and leaves the rest to us. */
 function answerRaw(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
-  const [status, phrase, detail] =
+  const [status, phrase, detail, hint] =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? ([408, 'Request Timeout', 'the request took too long to arrive'] as const)
+      ? ([408, 'Request Timeout', 'the request took too long to arrive', 'send it whole, sooner'] as const)
       : error.code === 'HPE_HEADER_OVERFLOW'
-        ? ([431, 'Request Header Fields Too Large', 'the headers are too large'] as const)
-        : ([400, 'Bad Request', 'not an HTTP/1.1 request'] as const)
-  const body = JSON.stringify(rawProblem(status, detail))
+        ? ([
+            431,
+            'Request Header Fields Too Large',
+            'target and headers are too large',
+            'keep them within 16 KiB',
+          ] as const)
+        : ([400, 'Bad Request', 'not an HTTP/1.1 request', 'use an HTTP/1.1 client'] as const)
+  const body = JSON.stringify(rawProblem(status, detail, hint))
   const head = `HTTP/1.1 ${status} ${phrase}\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
   socket.end(head + body)
 }

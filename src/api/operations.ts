@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
 import { readReadiness, readStatus } from '../service/status.ts'
 import type { ApiEnv } from './request.ts'
-import { answer, bytes, json, noQuery, Readiness, Status } from './schemas.ts'
+import { answer, failure, json, noQuery, Readiness, Status } from './schemas.ts'
 
 const tags = ['Operation']
 
@@ -28,14 +28,17 @@ const ready = createRoute({
   path: '/ready',
   tags,
   summary: 'Whether it serves as it should: 503 with reasons while it is behind or stalled',
-  responses: { 200: answer(Readiness, 'It does'), 503: answer(Readiness, 'It does not') },
+  responses: { 200: answer(Readiness, 'It does'), 503: answer(Readiness, 'It does not'), default: failure },
 })
 const metrics = createRoute({
   method: 'get',
   path: '/metrics',
   tags,
   summary: 'Metrics in the Prometheus text format',
-  responses: bytes('text/plain', 'The metrics'),
+  responses: {
+    200: { description: 'The metrics', content: { 'text/plain': { schema: z.string() } } },
+    default: failure,
+  },
 })
 
 /** What operators and orchestrators ask. */
@@ -50,7 +53,7 @@ export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): 
     return c.json({ ready: true, reasons }, 200)
   })
   app.openapi(metrics, async (c) =>
-    c.body(await ctx.metrics.registry.metrics(), 200, {
+    c.text(await ctx.metrics.registry.metrics(), 200, {
       'Content-Type': ctx.metrics.registry.contentType,
       'Cache-Control': 'no-store',
     }),

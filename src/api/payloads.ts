@@ -79,7 +79,7 @@ async function readBody(request: Request): Promise<Uint8Array> {
     }
   } catch {
     // The client went away: nobody reads this answer, and nothing here is broken.
-    throw new ApiError('REQUEST_INVALID', 'the body ended before its end')
+    throw new ApiError('REQUEST_INVALID', 'the body ended before its end', { hint: 'send it again' })
   }
   if (length > MAX_PAYLOAD_BYTES) throw tooLarge()
   return concat(...parts)

@@ -108,7 +108,11 @@ export function problemResponse(error: unknown, c: Context, logger: Logger): Res
 }
 
 const fromHttp = (error: HTTPException): unknown =>
-  error.status < 500 ? new ApiError('REQUEST_INVALID', error.message || 'the request is malformed') : error
+  error.status < 500
+    ? new ApiError('REQUEST_INVALID', error.message || 'the request is malformed', {
+        hint: 'docs/api.md and /openapi.json describe each request',
+      })
+    : error
 
 /** A problem of this code. */
 export const problem = (
@@ -129,6 +133,8 @@ const send = (body: Problem, headers: Readonly<Record<string, string>>): Respons
     headers: { 'Content-Type': PROBLEM_TYPE, 'Cache-Control': 'no-store', ...headers },
   })
 
-/** What the status and title of a request are that never became one: it could not be parsed, or came too slowly. */
-export const rawProblem = (status: 400 | 408 | 431, detail: string): Problem =>
-  problem('REQUEST_INVALID', [status, 'The request is malformed'], detail)
+/** The problem of a request that never became one: it could not be parsed, came too slowly, or asks for what HTTP cannot give. */
+export const rawProblem = (status: 400 | 408 | 417 | 431, detail: string, hint: string): Problem => ({
+  ...problem('REQUEST_INVALID', [status, 'The request is malformed'], detail),
+  hint,
+})

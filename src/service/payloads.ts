@@ -90,7 +90,8 @@ export interface PayloadUpload {
  * Keeps a payload that carries a registered contributor's valid signature, and answers a signed storage receipt;
  * `created` is false when the bytes were here already. Nothing is kept for a caller that is refused: `BAD_ID`,
  * `PAYLOAD_TOO_LARGE`, `PAYLOAD_HASH_MISMATCH`, `PAYLOAD_REFUSED`, `CONTRIBUTOR_NOT_REGISTERED`,
- * `CONTRIBUTOR_KEY_REFUSED`, `QUOTA_EXCEEDED`, `NO_SIGNER`, `BUSY`.
+ * `CONTRIBUTOR_KEY_REFUSED`, `QUOTA_EXCEEDED`, `NO_SIGNER`. `BUSY` refuses the receipt alone, when the bytes are kept:
+ * the same upload again brings it.
  */
 export async function storePayload(
   ctx: ServiceContext,
@@ -162,10 +163,10 @@ async function senderOf(
   let account: Hex
   try {
     account = evmAccount(text, deployment.chain)
-  } catch (error) {
+  } catch {
     return refuse(
       `${JSON.stringify(text.slice(0, 160))} is not an account of ${deployment.chain}`,
-      String((error as Error).message),
+      `write ${deployment.chain}:0x and 40 hex digits`,
     )
   }
   if (

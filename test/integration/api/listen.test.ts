@@ -203,3 +203,22 @@ describe('closing', () => {
     await ended
   })
 })
+
+describe('what never becomes a request is refused with a problem and a hint', () => {
+  test.each([
+    ['no HTTP at all', 'BLAH\r\n\r\n', 400],
+    ['no Host', 'GET /health HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+    ['two Hosts', 'GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n', 400],
+    ['a foreign expectation', 'GET /health HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\n\r\n', 417],
+    [
+      'headers without end',
+      `GET /health HTTP/1.1\r\nHost: localhost\r\nA: ${'a'.repeat(20_000)}\r\n\r\n`,
+      431,
+    ],
+  ])('%s', async (_, bytes, status) => {
+    const answer = await raw(await start(), bytes)
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(answer).toContain('application/problem+json')
+    expect(answer).toMatch(/"hint":"[^"]+"/)
+  })
+})
