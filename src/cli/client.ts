@@ -31,7 +31,7 @@ export async function askApi(config: Config, path: string, init: RequestInit = {
       body: new Uint8Array(await response.arrayBuffer()),
     }
   } catch (cause) {
-    throw new DunesError('API_UNREACHABLE', `the API at ${apiUrlOf(config)} does not answer`, {
+    throw new DunesError('API_UNREACHABLE', `the API at ${new URL(url).host} does not answer`, {
       hint: 'start one with `npm start`, or name one with --api-url',
       retryable: true,
       exitCode: 3,

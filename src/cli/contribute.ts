@@ -16,6 +16,7 @@ import { apiUrlOf, askApi, askJson, poll } from './client.ts'
 import type { Action, Invocation, Options } from './command.ts'
 import { readInput } from './files.ts'
 import { createIdentity, openRegistry, signingSeed } from './identity.ts'
+import { table } from './text.ts'
 
 /** How often `--wait` looks at a submission's state, in milliseconds. */
 const WAIT_MS = 500
@@ -70,10 +71,7 @@ async function carryOut(
   const sent = await prepared.send()
   call.result(
     { ...describe(sent), tx: sent.tx, block: sent.block, gas_used: Number(sent.gasUsed) },
-    (value) =>
-      `${Object.entries(value)
-        .map(([name, text]) => `${name.padEnd(12)} ${text}`)
-        .join('\n')}\n`,
+    (value) => table(Object.entries(value)),
   )
   return sent
 }

@@ -46,7 +46,9 @@ export const migrateDatabase: Action = async (call) => {
   }
   const result = await migrate(databaseUrl)
   call.result(result, ({ ran, total }) =>
-    ran.length === 0 ? `up to date: ${total} migrations\n` : `ran ${ran.join(', ')}; ${total} in all\n`,
+    ran.length === 0
+      ? `up to date: ${total} ${total === 1 ? 'migration' : 'migrations'}\n`
+      : `ran ${ran.join(', ')}; ${total} in all\n`,
   )
   return undefined
 }

@@ -4,12 +4,13 @@ import { createClient, custom } from 'viem'
 import { readContract } from 'viem/actions'
 import { receiptAnchorAbi } from '../chain/abi.ts'
 import { readDeployment } from '../chain/deployment.ts'
+import { evmChain } from '../chain/ids.ts'
 import { createRpc } from '../chain/rpc.ts'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import { DunesError, describeError } from '../core/error.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
 import { connect, type Sql } from '../graph/connect.ts'
-import { readDeployment as readIndexed } from '../graph/cursor.ts'
+import { type Deployment, readDeployment as readIndexed } from '../graph/cursor.ts'
 import { readLogHead, requirePrefix } from '../graph/log-store.ts'
 import { keySource, ROLES, type Role } from '../keys.ts'
 import type { Status } from '../service/status.ts'
@@ -54,8 +55,15 @@ const tried = async (check: string, todo: string, work: () => Promise<Finding[]>
   try {
     return await work()
   } catch (error) {
-    return [problem(check, describeError(error), (error instanceof DunesError && error.hint) || todo)]
+    const known = dunesError(error)
+    return [problem(check, known?.message ?? describeError(error), known?.hint ?? todo)]
   }
+}
+
+/** The error of ours that a library may have wrapped in one of its own. */
+function dunesError(error: unknown): DunesError | null {
+  if (error instanceof DunesError) return error
+  return error instanceof Error ? dunesError(error.cause) : null
 }
 
 /** Looks at everything that a deployment depends on and says what is wrong and what to do. Changes nothing. */
@@ -70,11 +78,12 @@ export const doctor: Action = async (call) => {
   ]
   const problems = findings.filter((finding) => finding.state === 'problem').length
   call.result({ ok: problems === 0, findings }, () =>
-    findings
-      .map(({ check, state, found, todo }) =>
-        table([[`${state.padEnd(8)} ${check}`, found], ...(todo ? ([['         do', todo]] as const) : [])]),
-      )
-      .join(''),
+    table(
+      findings.flatMap(({ check, state, found, todo }) => [
+        [`${state.padEnd(8)} ${check}`, found] as const,
+        ...(todo ? ([['         do', todo]] as const) : []),
+      ]),
+    ),
   )
   return problems === 0 ? 0 : 3
 }
@@ -136,17 +145,26 @@ async function database(call: Invocation): Promise<Finding[]> {
     if (row?.['migrated'] !== true)
       return [...findings, problem('migrations', 'the database is empty', 'run `dunes migrate`')]
     const indexed = await readIndexed(sql)
-    findings.push(
-      indexed
-        ? ok('indexed', `${indexed.chain}, registry ${indexed.registry}`)
-        : warning('indexed', 'nothing yet', 'start the indexer'),
-    )
+    findings.push(indexed ? owner(call, indexed) : warning('indexed', 'nothing yet', 'start the indexer'))
     if (indexed)
       findings.push(...(await tried('log', 'see the chain check', () => log(call, sql, indexed.anchor))))
     return findings
   } finally {
     await sql.end({ timeout: 5 })
   }
+}
+
+/** Whose index the database is, held against the contracts that the settings name. */
+function owner({ config }: Invocation, { chain, registry, anchor }: Deployment): Finding {
+  const found = `${chain}, registry ${registry}, anchor ${anchor}`
+  const same = (set: string | undefined, is: Hex): boolean => !set || set.toLowerCase() === is
+  if (same(config.registry, registry) && same(config.anchor, anchor) && chain === evmChain(config.chainId))
+    return ok('indexed', found)
+  return problem(
+    'indexed',
+    `${found}: another deployment than the settings name`,
+    'correct chainId, registry and anchor, or give each deployment a database of its own',
+  )
 }
 
 /** Holds the committed log against the head that the chain has. */

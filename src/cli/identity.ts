@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient, http, parseEther } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -64,6 +65,7 @@ export interface Identity {
 export function createIdentity({ config }: Invocation, folder: string | undefined): Identity {
   const at = folder ?? join(config.dataDir, 'identity')
   const files = { account: join(at, 'account.key'), signing: join(at, 'signing.key') }
+  for (const file of Object.values(files)) requireAbsent(file)
   const account = privateKeyToAccount(toHex(createKey(files.account))).address.toLowerCase() as Hex
   const seed = createKey(files.signing)
   return {
@@ -72,6 +74,14 @@ export function createIdentity({ config }: Invocation, folder: string | undefine
     keyId: toHex(sha256(mlDsa.publicKey(65, seed))),
     files,
   }
+}
+
+/** Looked at for both before either is made, so that no half identity is left behind. */
+function requireAbsent(file: string): void {
+  if (!existsSync(file)) return
+  throw new DunesError('KEY_EXISTS', `there is a file at ${file} already`, {
+    hint: 'a key is never overwritten; name another folder: `dunes keygen FOLDER`',
+  })
 }
 
 /** The registry as the contributor's account sees it. On the devnet an empty account is given something to spend. */

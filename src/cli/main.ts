@@ -12,6 +12,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 // A reader that went away (`dunes status | head -1`) is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
+  // Nobody reads what `--watch` goes on to say.
+  stopping.abort('EPIPE')
 })
 
 process.exitCode = await run(process.argv.slice(2), {
