@@ -1,0 +1,129 @@
+import { type AccountProof, getHeader, getProof } from '../chain/blocks.ts'
+import { blockHeaderRlp } from '../chain/header.ts'
+import type { Rpc } from '../chain/rpc.ts'
+import { anchorSlots } from '../chain/slots.ts'
+import { ChainError } from '../chain/source.ts'
+import { equalBytes, type Hex, toHex } from '../core/bytes.ts'
+import { emptyRoot } from '../log/merkle.ts'
+import { accountEvidence } from '../proof/build.ts'
+import type { AccountEvidence } from '../proof/bundle.ts'
+import { diverged } from './checkpoint.ts'
+import type { ServiceContext } from './context.ts'
+import { ServiceError } from './error.ts'
+
+/** The newest final block, and the newest anchor in a final block: what proofs stand on. */
+export interface Ground {
+  block: { number: number; hash: Hex }
+  /** Size 0 and the empty tree's root before the first anchor. */
+  anchor: { size: number; root: Uint8Array }
+  /** Leaves of the log that is stored here; fewer than `anchor.size` after a restore from an older state. */
+  logged: number
+}
+
+/** Reads the ground in one statement, so that its parts belong together; null before any block is final here. */
+export async function readGround({ sql }: ServiceContext): Promise<Ground | null> {
+  const [row] = await sql`
+    select c.final_number, c.final_hash, a.size, a.root, coalesce((select size from log_head), 0)::bigint as logged
+    from cursor c left join lateral (
+      select size, root from anchor where block <= c.final_number order by seq desc limit 1) a on true`
+  if (!row) return null
+  return {
+    block: { number: row['final_number'], hash: toHex(row['final_hash']) },
+    anchor:
+      row['size'] === null
+        ? { size: 0, root: emptyRoot() }
+        : { size: row['size'], root: new Uint8Array(row['root']) },
+    logged: row['logged'],
+  }
+}
+
+/**
+ * A signed checkpoint over leaf `index`: at the anchored size if that is signed or can be, else the largest smaller one.
+ * Throws `NO_SIGNER`, or `LOG_DIVERGED` where the one at the anchored size has another root.
+ */
+export async function checkpointFor(
+  { sql, signCheckpoint }: ServiceContext,
+  index: number,
+  anchor: Ground['anchor'],
+): Promise<{ size: number; note: string }> {
+  const [newest] = await sql`
+    select size, root, note from checkpoint where size <= ${anchor.size} and size > ${index} order by size desc limit 1`
+  if (newest?.['size'] === anchor.size) {
+    if (!equalBytes(newest['root'], anchor.root)) throw diverged(anchor.size)
+    return newest as unknown as { size: number; note: string }
+  }
+  if (signCheckpoint) return { size: anchor.size, note: await signCheckpoint(anchor.size, anchor.root) }
+  if (newest) return newest as unknown as { size: number; note: string }
+  throw new ServiceError(
+    'NO_SIGNER',
+    'no signed checkpoint covers the submission, and this process has no key to sign one',
+    {
+      hint: 'ask the indexer itself, or wait for its next checkpoint',
+      exitCode: 3,
+    },
+  )
+}
+
+/** The endpoint of this process. Throws `CHAIN_UNAVAILABLE` where it has none. */
+export function requireRpc({ rpc }: ServiceContext): Rpc {
+  if (rpc) return rpc
+  throw new ServiceError('CHAIN_UNAVAILABLE', 'this process has no chain endpoint to take evidence from', {
+    hint: 'ask the indexer itself, or start this one with --rpc',
+    exitCode: 3,
+  })
+}
+
+/** What every bundle over one final block shares: its header, and the proof of ReceiptAnchor's head. */
+export interface SharedEvidence {
+  header: Uint8Array
+  anchor: AccountEvidence
+}
+const shared = new WeakMap<ServiceContext, { hash: Hex; parts: Promise<SharedEvidence> }>()
+
+/** The shared evidence of `block`, asked of the chain once. Throws `CHAIN_UNAVAILABLE` or `ChainError`. */
+export function sharedEvidence(ctx: ServiceContext, block: Ground['block']): Promise<SharedEvidence> {
+  const rpc = requireRpc(ctx)
+  const known = shared.get(ctx)
+  if (known?.hash === block.hash) return known.parts
+  const parts = Promise.all([
+    readHeader(rpc, block),
+    getProof(rpc, ctx.deployment.anchor, [anchorSlots.root(), anchorSlots.counts()], block.number),
+  ]).then(([header, proof]) => ({ header, anchor: accountEvidence(proof) }))
+  const fresh = { hash: block.hash, parts }
+  shared.set(ctx, fresh)
+  parts.catch(() => shared.get(ctx) === fresh && shared.delete(ctx))
+  return parts
+}
+
+async function readHeader(rpc: Rpc, block: Ground['block']): Promise<Uint8Array> {
+  const header = await getHeader(rpc, block.number)
+  if (header?.hash === block.hash) return blockHeaderRlp(header)
+  throw new ChainError(
+    'RPC_INCONSISTENT',
+    `the endpoint has another block ${block.number} than the one indexed as final`,
+    {
+      hint: 'the endpoint is behind or on another branch; try again soon',
+      retryable: true,
+    },
+  )
+}
+
+/** Slots asked for at once: endpoints refuse more than 1,024. */
+const SLOTS_AT_ONCE = 1_000
+
+/** The registry's proof of any number of slots, one at least, in their order. Throws as {@link sharedEvidence} does. */
+export async function registryProof(
+  ctx: ServiceContext,
+  slots: readonly Hex[],
+  block: Ground['block'],
+): Promise<AccountProof> {
+  const rpc = requireRpc(ctx)
+  const { registry } = ctx.deployment
+  const first = await getProof(rpc, registry, slots.slice(0, SLOTS_AT_ONCE), block.number)
+  const storageProof = [...first.storageProof]
+  for (let at = SLOTS_AT_ONCE; at < slots.length; at += SLOTS_AT_ONCE) {
+    const next = await getProof(rpc, registry, slots.slice(at, at + SLOTS_AT_ONCE), block.number)
+    storageProof.push(...next.storageProof)
+  }
+  return { ...first, storageProof }
+}
