@@ -5,6 +5,7 @@ import {
   encodeFunctionData,
   http,
   keccak256,
+  numberToHex,
   TransactionNotFoundError,
 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
@@ -56,6 +57,12 @@ export function evmAnchorPort(options: {
     nonce: (at) =>
       reached(async () => getTransactionCount(client, { address: account.address, ...(await blockOf(at)) })),
     fees: () => reached(async () => estimateFeesPerGas(client, { chain: undefined })),
+    hasBlock: (number, hash) =>
+      reached(async () => {
+        const params = [numberToHex(number), false] as const
+        const block = await client.request({ method: 'eth_getBlockByNumber', params: [...params] })
+        return block?.hash === hash
+      }),
     knows: (hash) =>
       reached(async () => {
         try {

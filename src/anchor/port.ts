@@ -22,6 +22,8 @@ export interface AnchorPort {
   head(): Promise<{ size: number; root: Uint8Array }>
   /** How many transactions of the anchoring account are mined, up to the newest or the newest final block. */
   nonce(at: 'latest' | 'final'): Promise<number>
+  /** Whether the chain has this block, by number and hash (32 bytes of 0x hex). */
+  hasBlock(number: number, hash: Hex): Promise<boolean>
   fees(): Promise<Fees>
   /** Whether the node has the transaction, mined or waiting. */
   knows(hash: Hex): Promise<boolean>

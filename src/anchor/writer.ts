@@ -5,6 +5,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Wake } from '../core/wake.ts'
 import type { Sql } from '../graph/connect.ts'
+import { readPosition } from '../graph/cursor.ts'
 import {
   type LogHead,
   readLatestCheckpoint,
@@ -138,6 +139,7 @@ export class AnchorWriter {
     await requirePrefix(sql, head, onChain)
     // What was signed must still be what is here.
     await requirePrefix(sql, head, checkpoint)
+    await this.#requireChain()
     const proof = onChain.size === 0 ? [] : await consistencyProof(onChain.size, size, readTile)
     const { hash, send } = await port.prepare({ size, root, proof }, nonce, fees)
     // Written down before it is sent: whatever happens next, a restart knows which nonce is taken and at what price.
@@ -154,6 +156,24 @@ export class AnchorWriter {
     }
     metrics.anchors.inc({ outcome: 'sent' })
     logger.info({ hash, nonce, size, root: toHex(root), from: onChain.size }, 'sent an anchor transaction')
+  }
+
+  /**
+   * The leaves speak of blocks up to the last final one here; a chain without that block is another or an older one, and must not
+   * be told of them. Throws `CHAIN_OLDER`.
+   */
+  async #requireChain(): Promise<void> {
+    const position = await readPosition(this.#deps.sql)
+    if (!position || (await this.#deps.port.hasBlock(position.final.number, position.final.hash))) return
+    throw new DunesError(
+      'CHAIN_OLDER',
+      `the chain does not have block ${position.final.number}, which is final here`,
+      {
+        hint: 'wait until the node has caught up; if it never does, it serves another chain, or the chain lost blocks',
+        retryable: true,
+        exitCode: 3,
+      },
+    )
   }
 
   /** Transactions that are not final, newest first. */

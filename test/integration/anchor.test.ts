@@ -3,6 +3,7 @@ import { privateKeyToAccount } from 'viem/accounts'
 import { sendRawTransaction } from 'viem/actions'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { evmAnchorPort } from '../../src/anchor/evm.ts'
+import type { AnchorPort } from '../../src/anchor/port.ts'
 import { type AnchorSettings, AnchorWriter } from '../../src/anchor/writer.ts'
 import { receiptAnchorAbi } from '../../src/chain/abi.ts'
 import { devAccount, devPrivateKey } from '../../src/chain/dev-accounts.ts'
@@ -45,9 +46,9 @@ const portOf = (rpcUrl: string) =>
     confirmations: null,
   })
 
-const writer = (settings = SETTINGS, rpcUrl = world.rpcUrl) =>
+const writer = (settings = SETTINGS, rpcUrl = world.rpcUrl, port: AnchorPort = portOf(rpcUrl)) =>
   new AnchorWriter({
-    port: portOf(rpcUrl),
+    port,
     sql: database.sql,
     settings,
     clock,
@@ -319,6 +320,21 @@ test('anchors nothing that is not signed, and nothing but what was signed', asyn
     indexer,
   )
   await turn(writer())
+  expect(await onChain()).toBe(size)
+})
+
+test('tells nothing to a chain that does not have what is final here', async () => {
+  const size = await grow()
+  const before = await onChain()
+  const older: AnchorPort = { ...portOf(world.rpcUrl), hasBlock: async () => false }
+  await expect(turn(writer(SETTINGS, world.rpcUrl, older))).rejects.toMatchObject({
+    code: 'CHAIN_OLDER',
+    retryable: true,
+  })
+  expect(await waiting()).toEqual([])
+  expect(await onChain()).toBe(before)
+  await turn(writer())
+  await world.mine(1)
   expect(await onChain()).toBe(size)
 })
 
