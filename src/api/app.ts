@@ -7,6 +7,7 @@ import { checkHost } from './host.ts'
 import { logRoutes } from './log.ts'
 import { allowedMethods } from './methods.ts'
 import { operationRoutes } from './operations.ts'
+import { pageRoutes } from './pages.ts'
 import { payloadRoutes } from './payloads.ts'
 import { ApiError, problemResponse } from './problem.ts'
 import { proofRoutes } from './proof.ts'
@@ -45,6 +46,7 @@ export function createApi(ctx: ServiceContext, { allowedHosts = [] }: ApiSetting
   payloadRoutes(app, ctx)
   logRoutes(app, ctx)
   operationRoutes(app, ctx)
+  pageRoutes(app)
   docsRoutes(app, ctx)
 
   const methodsAt = allowedMethods(app)

@@ -41,6 +41,7 @@ export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceCont
         checkpoint: '/checkpoint',
         vkeys: '/vkeys',
         trust_policy: '/trust-policy.json',
+        verify: '/verify',
       },
     }),
   )

@@ -10,7 +10,7 @@ const RANKS: readonly (readonly string[])[] = [
   ['core'],
   ['chain', 'payload', 'maml', 'receipt', 'log', 'fsck'],
   ['anchor', 'graph', 'mirror', 'proof', 'rewards', 'query'],
-  ['ingest', 'service'],
+  ['ingest', 'service', 'explorer'],
   ['api', 'mcp'],
   ['cli'],
 ]

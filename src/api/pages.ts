@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
+import { sendBytes } from './conditional.ts'
+import type { ApiEnv } from './request.ts'
+import { bytes, noQuery } from './schemas.ts'
+
+const verify = createRoute({
+  method: 'get',
+  path: '/verify',
+  tags: ['Proofs'],
+  summary: 'The verifier as a page: it checks bundles in the browser and asks this server nothing',
+  request: { query: noQuery },
+  responses: bytes('text/html; charset=utf-8', 'The page, the file that is also published by itself'),
+})
+
+/** The pages of src/explorer, each one file as it was built and published. */
+export function pageRoutes(app: OpenAPIHono<ApiEnv>): void {
+  const page = readFileSync(new URL('../explorer/verify.html', import.meta.url), 'utf8')
+  // The page carries its policy itself, as it is also opened from a disk; framing can only be forbidden here.
+  const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(page)?.[1] as string
+  app.openapi(verify, (c) =>
+    sendBytes(c, page, {
+      type: 'text/html; charset=utf-8',
+      caching: 'revalidate',
+      headers: { 'Content-Security-Policy': `${policy}; frame-ancestors 'none'` },
+    }),
+  )
+}
