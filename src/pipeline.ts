@@ -168,12 +168,11 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       if (standby) return ['another indexer holds this chain; this one stands by']
       const reasons = [...troubles.values()]
       const status = source.status()
-      const silent = status.lastSuccess === null ? Number.POSITIVE_INFINITY : clock.now() - status.lastSuccess
+      const why = status.lastError ? `: ${status.lastError.message}` : ''
+      if (status.lastSuccess === null) return [...reasons, `starting: the chain has not answered yet${why}`]
+      const silent = clock.now() - status.lastSuccess
       if (silent > STALLED_MS) {
-        const why = status.lastError ? `: ${status.lastError.message}` : ''
-        reasons.push(
-          `stalled: the chain has not answered for ${Number.isFinite(silent) ? `${Math.round(silent / 1000)} s` : 'as long as this process runs'}${why}`,
-        )
+        reasons.push(`stalled: the chain has not answered for ${Math.round(silent / 1000)} s${why}`)
       }
       const behind = (status.head?.number ?? 0) - (status.tip?.number ?? 0)
       if (status.phase !== 'live' || behind > BEHIND_BLOCKS) {

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Clock } from '../core/clock.ts'
 import { type Config, loadConfig, SETTINGS, type SettingName } from '../core/config.ts'
 import { DunesError, describeError } from '../core/error.ts'
+import type { Size } from './screen.ts'
 
 /** What a command sees of the process that runs it. */
 export interface Terminal {
@@ -16,6 +17,8 @@ export interface Terminal {
   note(text: string): void
   /** Whether standard error is a terminal that may be drawn on. */
   interactive: boolean
+  /** Size of the terminal that standard error, or standard output, is; null, or absent, where it may not be drawn on. */
+  size?(of: 'out' | 'note'): Size | null
   /** Bytes of standard input, as they come. */
   stdin(): AsyncIterable<Uint8Array>
 }

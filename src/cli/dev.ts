@@ -53,9 +53,10 @@ export const dev: Action = async (call, _args, options) => {
     call.note('Starting a devnet: chain, contracts, database, indexer, API and a fleet of 20 contributors.\n')
     await withParts(call, logger, progress, async ({ devnet, running, fleet }) => {
       call.note(banner(running, devnet, fleet, (clock.now() - begun) / 1000, config.dataDir))
-      const screen = new Screen(call.note, call.interactive)
+      const size = () => call.size?.('note') ?? null
+      const screen = new Screen(call.note, size)
       while (!signal.aborted) {
-        const pause = clock.sleep(call.interactive ? DRAW_MS : PRINT_MS, signal)
+        const pause = clock.sleep(size() ? DRAW_MS : PRINT_MS, signal)
         screen.draw(renderStatus(await readStatus(running.service)))
         await Promise.race([pause, devnet.broken, fleet.broken, running.finished])
       }

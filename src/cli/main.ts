@@ -16,6 +16,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   stopping.abort('EPIPE')
 })
 
+/** Size of a terminal that may be drawn on, else null. */
+function sizeOf(stream: NodeJS.WriteStream): { columns: number; rows: number } | null {
+  if (!stream.isTTY || process.env['NO_COLOR'] || process.env['TERM'] === 'dumb') return null
+  return { columns: stream.columns || 80, rows: stream.rows || 24 }
+}
+
 process.exitCode = await run(process.argv.slice(2), {
   env: process.env,
   cwd: process.cwd(),
@@ -23,6 +29,7 @@ process.exitCode = await run(process.argv.slice(2), {
   signal: stopping.signal,
   out: (text) => void process.stdout.write(text),
   note: (text) => void process.stderr.write(text),
-  interactive: process.stderr.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+  interactive: sizeOf(process.stderr) !== null,
+  size: (of) => sizeOf(of === 'out' ? process.stdout : process.stderr),
   stdin: () => process.stdin,
 })

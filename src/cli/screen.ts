@@ -1,4 +1,3 @@
-import { stripVTControlCharacters } from 'node:util'
 import type { Status } from '../service/status.ts'
 
 const count = (value: number): string => value.toLocaleString('en-US')
@@ -24,24 +23,38 @@ export function renderStatus(status: Status): string {
   ].join('\n')
 }
 
-/** Draws text over the text that it drew before, on a terminal; elsewhere it prints only what `plain` answers. */
+/** Columns and rows of a terminal. */
+export interface Size {
+  columns: number
+  rows: number
+}
+
+/** Draws text over the text that it drew before, on a terminal; elsewhere it prints it. */
 export class Screen {
   #lines = 0
   readonly #write: (text: string) => void
-  readonly #interactive: boolean
+  readonly #size: () => Size | null
 
-  constructor(write: (text: string) => void, interactive: boolean) {
+  /** `size` answers null where there is no terminal to draw on. */
+  constructor(write: (text: string) => void, size: () => Size | null) {
     this.#write = write
-    this.#interactive = interactive
+    this.#size = size
   }
 
   draw(text: string): void {
-    if (!this.#interactive) {
-      this.#write(stripVTControlCharacters(text))
+    const size = this.#size()
+    if (!size) {
+      this.#write(text)
       return
     }
+    // A line that wraps, or that has scrolled away, could not be drawn over.
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .slice(0, Math.max(1, size.rows - 1))
+      .map((line) => line.slice(0, Math.max(1, size.columns - 1)))
     const up = this.#lines > 0 ? `\u001b[${this.#lines}A\u001b[0J` : ''
-    this.#write(`${up}${text}`)
-    this.#lines = text.split('\n').length - 1
+    this.#write(`${up}${lines.join('\n')}\n`)
+    this.#lines = lines.length
   }
 }

@@ -85,6 +85,9 @@ const HINTS: Readonly<Record<string, string>> = {
 /** What settling adds to an attestation at most; docs/contracts.md has the measured figures. */
 const SETTLING_GAS = 200_000n
 
+/** No transaction may ask for more gas than this (EIP-7825). */
+const MOST_GAS = 2n ** 24n
+
 export interface RegistryClientOptions {
   rpcUrl: string
   registry: Hex
@@ -218,7 +221,8 @@ export class RegistryClient {
         : functionName === 'attestBatch'
           ? BigInt((args as unknown as [readonly unknown[]])[0].length)
           : 0n
-    const gas = (estimate * 13n) / 10n + attestations * SETTLING_GAS
+    const roomy = (estimate * 13n) / 10n + attestations * SETTLING_GAS
+    const gas = roomy < MOST_GAS ? roomy : estimate > MOST_GAS ? estimate : MOST_GAS
     return {
       functionName,
       from: this.account,
