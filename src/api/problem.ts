@@ -44,6 +44,7 @@ export const PROBLEM_TYPE = 'application/problem+json'
 const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]>> = {
   REQUEST_INVALID: [400, 'The request is malformed'],
   BAD_ID: [400, 'Not an id'],
+  BAD_RANGE: [400, 'Not a range of its submissions'],
   BAD_CURSOR: [400, 'Not a cursor of this list'],
   BAD_CHAIN_ID: [400, 'Not an account or chain id'],
   CONTRIBUTOR_NOT_REGISTERED: [403, 'Contributor not registered'],
@@ -55,6 +56,7 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
   NOT_LOGGED: [409, 'Not logged yet'],
   NOT_ANCHORED: [409, 'Not anchored yet'],
   PAYLOAD_TOO_LARGE: [413, 'Payload too large'],
+  PROOF_TOO_LARGE: [413, 'More than one bundle holds'],
   HOST_REFUSED: [421, 'Host not served here'],
   PAYLOAD_HASH_MISMATCH: [422, 'The body does not have this SHA-256'],
   PAYLOAD_REFUSED: [422, 'Payload not accepted'],

@@ -1,6 +1,9 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
+import { bodyLimit } from 'hono/body-limit'
 import type { ServiceContext } from '../service/context.ts'
+import { ServiceError } from '../service/error.ts'
 import { INCLUDES, type Include, prove, proveInclusion } from '../service/prove.ts'
+import { MANY_INCLUDES, MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { deploymentTrustPolicy } from '../service/trust-policy.ts'
 import { sendBytes } from './conditional.ts'
 import type { ApiEnv } from './request.ts'
@@ -39,6 +42,38 @@ const tlogProof = createRoute({
   request: { params: z.object({ id: z.string().max(200) }), query: noQuery },
   responses: bytes('text/plain; charset=utf-8', 'The proof'),
 })
+/** Bytes of a request for many rows: as many ids as a bundle may have, and room for spaces. */
+const MAX_REQUEST_BYTES = 128 * 1024
+
+const many = createRoute({
+  method: 'post',
+  path: '/v1/proofs',
+  tags,
+  summary: 'One proof bundle for many anchored submissions, as `dunes verify` takes it',
+  request: {
+    query: noQuery,
+    body: {
+      required: true,
+      content: {
+        'application/json': {
+          schema: z
+            .strictObject({
+              ids: z.array(z.string().max(200)).min(1).max(MAX_MANY).optional(),
+              indices: z.array(z.int().min(0)).min(1).max(MAX_MANY).optional(),
+              include: z
+                .union([z.literal('all'), z.array(z.enum(MANY_INCLUDES))])
+                .optional()
+                .openapi({ description: '`all`, or a list of what further claims need' }),
+            })
+            .refine(({ ids, indices }) => (ids === undefined) !== (indices === undefined), {
+              message: 'must have either ids or indices',
+            }),
+        },
+      },
+    },
+  },
+  responses: bytes('application/json', 'The bundle'),
+})
 const trustPolicy = createRoute({
   method: 'get',
   path: '/trust-policy.json',
@@ -63,6 +98,28 @@ export function proofRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void
         'Content-Disposition': `inline; filename="${id}.json"`,
         'Dunes-Proof-Block': `${block.number}; hash=${block.hash}`,
       },
+    })
+  })
+  app.use(
+    many.path,
+    bodyLimit({
+      maxSize: MAX_REQUEST_BYTES,
+      onError: () => {
+        throw new ServiceError('PROOF_TOO_LARGE', `a request has at most ${MAX_REQUEST_BYTES} bytes`, {
+          hint: `name at most ${MAX_MANY} submissions`,
+        })
+      },
+    }),
+  )
+  app.openapi(many, async (c) => {
+    const { ids, indices, include } = c.req.valid('json')
+    const { bytes: bundle, block } = await proveMany(ctx, ids ? { ids } : { indices: indices ?? [] }, include)
+    return c.body(bundle as Uint8Array<ArrayBuffer>, 200, {
+      'Content-Type': 'application/json',
+      'Content-Length': String(bundle.length),
+      'Cache-Control': 'no-store',
+      'Content-Disposition': 'inline; filename="proofs.json"',
+      'Dunes-Proof-Block': `${block.number}; hash=${block.hash}`,
     })
   })
   app.openapi(tlogProof, async (c) => {

@@ -156,7 +156,7 @@ export const Contributor = z
     validator: z.boolean(),
     submitted: integer,
     settled: integer,
-    links: links('self', 'submissions'),
+    links: links('self', 'submissions', 'completeness'),
   })
   .openapi('Contributor')
 

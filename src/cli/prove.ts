@@ -35,13 +35,39 @@ const requireId = (id: string | undefined): Hex => {
   })
 }
 
-export const prove: Action = async (call, [given], options) => {
-  const id = requireId(given)
-  const include = options['minimal'] === true ? '' : '?include=all'
-  const path = `/v1/submissions/${id}/proof${include}`
+/** What a command line asks for: one submission, several, or a contributor's history. */
+function askedFor(ids: readonly string[], options: Options): { path: string; init?: RequestInit } {
+  const { contributor, from, to } = options
+  const minimal = options['minimal'] === true
+  if (typeof contributor === 'string') {
+    if (ids.length > 0) throw usage('give either ids or --contributor')
+    const query = new URLSearchParams(
+      Object.entries({ from, to }).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+    ).toString()
+    return { path: `/v1/contributors/${encodeURIComponent(contributor)}/completeness${query && `?${query}`}` }
+  }
+  if (from !== undefined || to !== undefined) throw usage('--from and --to need --contributor')
+  const [id, ...more] = ids.map(requireId)
+  if (id === undefined) throw usage('give the id of a submission, or --contributor')
+  if (more.length === 0) return { path: `/v1/submissions/${id}/proof${minimal ? '' : '?include=all'}` }
+  return {
+    path: '/v1/proofs',
+    init: {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ ids: [id, ...more], ...(minimal ? {} : { include: 'all' }) }),
+    },
+  }
+}
+
+const usage = (message: string): DunesError =>
+  new DunesError('USAGE', message, { hint: '`dunes prove --help` shows how' })
+
+export const prove: Action = async (call, args, options) => {
+  const { path, init } = askedFor(args, options)
   const look = async () => {
     try {
-      return await askApi(call.config, path)
+      return await askApi(call.config, path, init)
     } catch (error) {
       const early = error instanceof DunesError && [404, 409, 503].includes(Number(error.details['status']))
       if (options['wait'] === true && early) return null
@@ -52,8 +78,11 @@ export const prove: Action = async (call, [given], options) => {
   if (!answer) return 3
   const file = typeof options['output'] === 'string' ? options['output'] : undefined
   await writeOutput(call, file, answer.body)
+  const whole = options['contributor'] === undefined ? '' : ' --require complete'
   if (file)
-    call.note(`Wrote ${file} (${answer.body.length} bytes). Next: \`dunes verify ${file} --rpc URL\`.\n`)
+    call.note(
+      `Wrote ${file} (${answer.body.length} bytes). Next: \`dunes verify ${file} --rpc URL${whole}\`.\n`,
+    )
   return undefined
 }
 
@@ -92,6 +121,11 @@ async function trustedHash(
   if (typeof options['rpc'] !== 'string') {
     throw new DunesError('BLOCK_HASH_MISSING', 'no block hash to trust', {
       hint: 'pass --block-hash HASH, or --rpc URL of a node that you trust',
+    })
+  }
+  if (!URL.canParse(options['rpc'])) {
+    throw new DunesError('RPC_INVALID', '--rpc is not a URL', {
+      hint: 'give something like http://127.0.0.1:8545',
     })
   }
   const { number } = decodeHeader(headerOf(bundle))
@@ -195,7 +229,7 @@ export const status: Action = async (call, _args, options) => {
     call.result(await askJson<Status>(call.config, '/v1/status'), renderStatus)
     return undefined
   }
-  const screen = new Screen(call.out, call.interactive)
+  const screen = new Screen(call.out, () => call.size?.('out') ?? null)
   while (!call.signal.aborted) {
     const now = await askJson<Status>(call.config, '/v1/status')
     if (call.json) call.out(`${JSON.stringify(now)}\n`)

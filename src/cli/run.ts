@@ -224,9 +224,17 @@ function build(terminal: Terminal, outcome: Outcome): Command {
   )
 
   toFile(
-    add('prove <id>', 'fetch the bundle that proves a submission', prove, ['apiUrl']),
+    add(
+      'prove [ids...]',
+      "fetch the bundle that proves a submission, several, or a contributor's whole history",
+      prove,
+      ['apiUrl'],
+    ),
     'where to write it',
   )
+    .option('--contributor <id>', 'prove instead that nothing settled of this account is left out')
+    .option('--from <seq>', 'with --contributor: the first of its settled submissions, from 0')
+    .option('--to <seq>', 'with --contributor: the last of its settled submissions')
     .option('--minimal', 'without payload, key, possession and receipt signature')
     .option('--wait', 'wait until it is anchored')
   add('verify <bundle>', 'verify a bundle offline against a trust policy and a block hash', verify)

@@ -36,7 +36,7 @@ export interface Fold {
  */
 export function foldItems(
   { contributor, fromSeq, items }: Completeness,
-  policy: TrustPolicy,
+  policy: Pick<TrustPolicy, 'chain' | 'registry'>,
   slot: (key: Hex) => Uint8Array,
 ): Fold {
   const { settled, submitted } = readCounts(slot(registrySlots.headCounts(contributor)))

@@ -16,7 +16,7 @@ export interface ContributorItem {
   validator: boolean
   submitted: number
   settled: number
-  links: Record<'self' | 'submissions', string>
+  links: Record<'self' | 'submissions' | 'completeness', string>
 }
 
 /** A registered key. `possession_valid` says whether its proof of possession verifies. */
@@ -85,7 +85,11 @@ const present = (row: Record<string, unknown>, chain: string): ContributorItem =
     validator: row['validator'] as boolean,
     submitted: row['submitted'] as number,
     settled: row['settled'] as number,
-    links: { self: `/v1/contributors/${id}`, submissions: `/v1/submissions?contributor=${id}` },
+    links: {
+      self: `/v1/contributors/${id}`,
+      submissions: `/v1/submissions?contributor=${id}`,
+      completeness: `/v1/contributors/${id}/completeness`,
+    },
   }
 }
 

@@ -6,7 +6,8 @@ import { databaseError } from '../graph/connect.ts'
  * - `NOT_FOUND`: there is no such thing here.
  * - `PAYLOAD_NOT_HELD`: the bytes are not stored here.
  * - `NOT_LOGGED`, `NOT_ANCHORED`: it will be there later. Retryable.
- * - `BAD_CURSOR`, `BAD_ID`: an argument that cannot be what it should.
+ * - `BAD_CURSOR`, `BAD_ID`, `BAD_RANGE`: an argument that cannot be what it should.
+ * - `PROOF_TOO_LARGE`: more rows or bytes than one bundle holds.
  * - `PAYLOAD_TOO_LARGE`, `PAYLOAD_HASH_MISMATCH`, `PAYLOAD_REFUSED`: an uploaded payload that is not kept.
  * - `CONTRIBUTOR_NOT_REGISTERED`, `CONTRIBUTOR_KEY_REFUSED`, `QUOTA_EXCEEDED`: who may not upload (now).
  * - `BUSY`: more asked at once than is done at once. Retryable.
@@ -20,6 +21,8 @@ export type ServiceErrorCode =
   | 'NOT_ANCHORED'
   | 'BAD_CURSOR'
   | 'BAD_ID'
+  | 'BAD_RANGE'
+  | 'PROOF_TOO_LARGE'
   | 'PAYLOAD_TOO_LARGE'
   | 'PAYLOAD_HASH_MISMATCH'
   | 'PAYLOAD_REFUSED'

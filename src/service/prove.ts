@@ -72,7 +72,7 @@ export async function proveInclusion(ctx: ServiceContext, id: string): Promise<{
   return { id: item.id, text: tlogProof }
 }
 
-type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
+export type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
 
 export const notAnchored = ({ item }: FoundSubmission): ServiceError =>
   new ServiceError('NOT_ANCHORED', `the submission is ${item.state}: no final anchor covers it yet`, {
@@ -134,6 +134,7 @@ async function signedPart(
   }
 }
 
+/** The key that a contributor registered under this id; of several, one with a valid proof of possession. */
 export async function readKey({ sql }: ServiceContext, keyId: Hex, account: Hex): Promise<Row> {
   // A key may have been registered more than once; any registration that proves possession will do.
   const [key] = await sql`
@@ -195,16 +196,17 @@ async function everything(
     optional(receiptPart(ctx, found.item.index as number, entry)),
     optional(uriPart(ctx, found)),
   ])
-  return { ...(isSigned(ctx, found, signed) ? signed : {}), ...receipt, ...uri }
+  return { ...(isSigned(ctx, found.item.payload, signed) ? signed : {}), ...receipt, ...uri }
 }
 
+/** Whether `payload` is the one that was declared and parses, signed with `publicKey`: whether a verifier would find it signed. */
 export function isSigned(
   { mlDsa }: ServiceContext,
-  { item }: FoundSubmission,
-  { payload, publicKey }: Extras,
+  declared: { sha256: Hex; bytes: number },
+  { payload, publicKey }: Pick<Extras, 'payload' | 'publicKey'>,
 ): boolean {
-  if (!payload || !publicKey || payload.length !== item.payload.bytes) return false
-  if (toHex(sha256(payload)) !== item.payload.sha256) return false
+  if (!payload || !publicKey || payload.length !== declared.bytes) return false
+  if (toHex(sha256(payload)) !== declared.sha256) return false
   try {
     return verifyMaml(parseMaml(payload), publicKey, mlDsa)
   } catch (error) {

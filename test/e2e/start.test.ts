@@ -106,6 +106,31 @@ it('takes a reading to an anchored proof that verifies', async () => {
   ])
 })
 
+it('proves that nothing of a contributor was left out, and several submissions at once', async () => {
+  const { contributor } = (await (await fetch(`${api}/v1/submissions/${id}`)).json()) as {
+    contributor: string
+  }
+  const policy = ['--policy', 'policy.json', '--rpc', world.rpcUrl]
+  await ask('prove', '--contributor', contributor, '-o', 'whole.json')
+  const whole = await ask('verify', 'whole.json', ...policy, '--require', 'complete')
+  expect(whole['facts']).toMatchObject({
+    completeness: { settled: 1, submitted: 1, pending: 0, submissions: [id] },
+  })
+  // What a bundle of one submission does not claim is no yes to who requires it.
+  const alone = await shell.dunes('verify', 'bundle.json', ...policy, '--require', 'complete')
+  expect([alone.code, alone.stdout]).toEqual([1, expect.stringContaining('NO: complete not claimed')])
+  await ask('prove', id, id, '-o', 'rows.json')
+  expect((await ask('verify', 'rows.json', ...policy))['facts']).toMatchObject({ rows: [{ submission: id }] })
+  const wrong = [
+    ['prove'],
+    ['prove', id, '--from', '0'],
+    ['prove', id, '--contributor', contributor],
+    ['prove', '--contributor', contributor, '--from', 'x'],
+    ['prove', id, 'nonsense'],
+  ]
+  for (const args of wrong) expect((await shell.dunes(...args)).code).toBe(2)
+})
+
 it('says no to a bundle with one byte flipped, and refuses to verify without anything to trust', async () => {
   const bundle = JSON.parse(readFileSync(file('bundle.json'), 'utf8'))
   const verify = (value: unknown): Promise<Ran> => {
@@ -135,6 +160,16 @@ it('says no to a bundle with one byte flipped, and refuses to verify without any
   expect(
     (await shell.dunes('verify', 'bundle.json', '--policy', 'policy.json', '--block-hash', id)).code,
   ).toBe(1)
+})
+
+it('exports its log as files', async () => {
+  const exported = await ask('export', file('site'))
+  expect(exported).toMatchObject({ folder: file('site'), size: 1, new_entries: 1, anchors: 1 })
+  for (const path of ['checkpoint', 'tile/0/000.p/1', 'tile/entries/000.p/1', 'vkeys', 'trust-policy.json'])
+    expect(readFileSync(file(`site/${path}`), 'latin1'), path).toBe(
+      Buffer.from(await (await fetch(`${api}/${path}`)).arrayBuffer()).toString('latin1'),
+    )
+  expect(await ask('export', file('site'))).toMatchObject({ size: 1, new_entries: 0 })
 })
 
 it('explains, shows, checks and repairs', async () => {
