@@ -22,6 +22,7 @@ const serve = lazy(async () => (await import('./daemon.ts')).serve)
 const start = lazy(async () => (await import('./daemon.ts')).start)
 const dev = lazy(async () => (await import('./dev.ts')).dev)
 const deploy = lazy(async () => (await import('./deploy.ts')).deploy)
+const fsck = lazy(async () => (await import('./fsck.ts')).fsck)
 const doctor = lazy(async () => (await import('./doctor.ts')).doctor)
 const mamlInspect = lazy(async () => (await import('./inspect.ts')).mamlInspect)
 const mamlSign = lazy(async () => (await import('./inspect.ts')).mamlSign)
@@ -134,6 +135,20 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     ...chain,
     'apiUrl',
   ])
+  add('fsck', 'rebuild every leaf, tile, checkpoint and anchor, and name the first difference', fsck, [
+    ...chain,
+    'allowedPrivate',
+    'allowFile',
+    'ipfsGateways',
+    'apiUrl',
+  ])
+    .option('--from-chain', 'trust nothing local: read the chain and the payloads anew')
+    .option(
+      '--log <url>',
+      'with --from-chain: the published log to compare with; left out, the database, or the API',
+    )
+    .option('--policy <file>', "trust policy with the keys; left out, that of this folder's deployment")
+    .option('--restart', 'begin anew where an earlier run was interrupted')
   add('status', 'show how far everything is', status, ['apiUrl']).option('--watch', 'keep showing it')
 
   command(program, 'keygen [folder]', "make a contributor's two key files: account and signing key", keygen, [
