@@ -151,26 +151,27 @@ async function finalBlock(call: Invocation, chain: ChainReader, db: Snapshot | n
   return cursor ? Math.min(final, cursor['final_number']) : final
 }
 
+/** The deployment that the settings name, else the one that the database is an index of. Its origin is always the contract's. */
 async function findSubject(
   { config }: Invocation,
   chain: ChainReader,
   db: Snapshot | null,
   upTo: number,
 ): Promise<Subject> {
-  if (db) return readSubject(db)
   const { registry, anchor, chainId, startBlock } = config
-  if (!registry || !anchor)
+  const named = registry && anchor ? { registry: registry as Hex, anchor: anchor as Hex, startBlock } : null
+  const found = named ?? (db && (await readSubject(db)))
+  if (!found)
     throw new DunesError('CONTRACTS_MISSING', 'the addresses of the contracts are not set', {
       hint: 'set registry, anchor and startBlock (flags, DUNES_REGISTRY ..., or dunes.config.json)',
     })
-  const origin = await readOrigin(chain, anchor as Hex, upTo)
   return {
     chain: `eip155:${chainId}`,
     chainId,
-    registry: registry as Hex,
-    anchor: anchor as Hex,
-    origin,
-    startBlock,
+    registry: found.registry,
+    anchor: found.anchor,
+    startBlock: found.startBlock,
+    origin: await readOrigin(chain, found.anchor, upTo),
   }
 }
 
