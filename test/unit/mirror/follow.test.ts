@@ -304,6 +304,7 @@ describe('what does not make the root is not kept', () => {
       concat(good, good.subarray(0, 0), new Uint8Array([0])),
       encodeEntryBundle(swapped),
       encodeEntryBundle(some.slice(1)),
+      encodeEntryBundle(some.slice(0, -1)),
       new Uint8Array(0),
     ]) {
       log.instead.set(name, bad)
