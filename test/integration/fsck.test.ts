@@ -96,7 +96,6 @@ describe('from the database', () => {
     expect(report.counts).toMatchObject({
       submissions: SIZE,
       pending: 2,
-      anchors: 2,
       accepted: 4,
       observed: 1,
     })
