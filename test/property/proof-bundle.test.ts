@@ -1,11 +1,14 @@
 import fc from 'fast-check'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { equalBytes, fromBase64, type Hex, toBase64 } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { type Bundle, decodeBundle, encodeBundle } from '../../src/proof/bundle.ts'
 import { BundleError } from '../../src/proof/error.ts'
 import { type ClaimName, verifyBundle } from '../../src/proof/verify.ts'
 import { type ProofWorld, proofWorld, type TestBlock } from '../support/proof-world.ts'
+
+// Thousands of verifications: quick on a machine of their own, and not always on one.
+vi.setConfig({ testTimeout: 240_000 })
 
 let world: ProofWorld
 /** A block whose head has 8 of the log's 12 leaves. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { equalBytes, type Hex } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { decodeAnyBundle, encodeBundle, isRowsBundle, type RowsBundle } from '../../src/proof/bundle.ts'
@@ -7,6 +7,9 @@ import { BundleError } from '../../src/proof/error.ts'
 import type { CompletenessItem } from '../../src/proof/rows.ts'
 import { type ClaimName, verifyBundle } from '../../src/proof/verify.ts'
 import { type ProofWorld, proofWorld, type TestBlock } from '../support/proof-world.ts'
+
+// Thousands of verifications: quick on a machine of their own, and not always on one.
+vi.setConfig({ testTimeout: 240_000 })
 
 let world: ProofWorld
 let block: TestBlock
