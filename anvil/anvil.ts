@@ -115,6 +115,11 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
 
 /** Path of anvil's binary: the installed platform package's, else `DUNES_ANVIL`, else the one on PATH. */
 export function findAnvil(env: NodeJS.ProcessEnv = process.env): string {
+  const given = env['DUNES_ANVIL']
+  if (given) {
+    if (existsSync(given)) return resolve(given)
+    throw notFound(`DUNES_ANVIL names ${given}, which does not exist`)
+  }
   const cpu = { x64: 'amd64', arm64: 'arm64' }[process.arch as string]
   try {
     const require = createRequire(import.meta.url)
@@ -122,11 +127,6 @@ export function findAnvil(env: NodeJS.ProcessEnv = process.env): string {
     const binary = join(dirname(manifest), 'bin', 'anvil')
     if (existsSync(binary)) return binary
   } catch {}
-  const given = env['DUNES_ANVIL']
-  if (given) {
-    if (existsSync(given)) return resolve(given)
-    throw notFound(`DUNES_ANVIL names ${given}, which does not exist`)
-  }
   for (const folder of (env['PATH'] ?? '').split(delimiter)) {
     // npm's wrapper in .bin is a script: it would be killed in the binary's place.
     const candidate = join(folder, 'anvil')

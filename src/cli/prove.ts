@@ -13,6 +13,7 @@ import {
   type ClaimName,
   type ClaimResult,
   DEFAULT_REQUIRED,
+  type Facts,
   objections,
   verifyBundle,
 } from '../proof/verify.ts'
@@ -162,6 +163,7 @@ export const verify: Action = async (call, [file = ''], options) => {
       [
         ...claims.map((claim) => claimLine(claim, options['explain'] === true)),
         '',
+        ...subject(facts.entry),
         `policy      ${from}`,
         `block hash  ${trusted.hash}`,
         `            ${trusted.from}`,
@@ -238,6 +240,16 @@ export const status: Action = async (call, _args, options) => {
   }
   return undefined
 }
+
+/** What a bundle is about and what the indexer says of it: a proof that stands says nothing of whether the reading was accepted. */
+const subject = (entry: Facts['entry']): string[] =>
+  entry
+    ? [
+        `about       submission ${entry.submission}`,
+        `            sensor ${printable(entry.sensor)}, dataset ${printable(entry.dataset)}, of ${printable(entry.contributor)}`,
+        `verdict     ${entry.verdict}${entry.reason ? `: ${entry.reason}` : ''}${entry.observed ? " (the indexer's word)" : ''}`,
+      ]
+    : []
 
 /** The header bytes of a bundle, in whatever state the rest is in. */
 const headerOf = (bundle: Uint8Array): Uint8Array => decodeAnyBundle(bundle).evidence.header

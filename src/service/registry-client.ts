@@ -316,7 +316,7 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
       {
         hint: poor
           ? "send it some of the chain's currency"
-          : 'check that the node runs and that --rpc is right',
+          : 'check that the node runs (`npm start` starts a devnet) and that --rpc-urls is right',
         retryable: !poor,
         exitCode: 3,
         cause,

@@ -258,3 +258,8 @@ test.each([
   writeFileSync(pidFile, content)
   await expect(start({ pidFile })).resolves.toMatchObject({ pid: expect.any(Number) })
 })
+
+test('an anvil that is named is the one that is taken, or it is an error', () => {
+  expect(findAnvil({ DUNES_ANVIL: process.execPath })).toBe(process.execPath)
+  expect(() => findAnvil({ DUNES_ANVIL: '/nonexistent' })).toThrow(/DUNES_ANVIL/)
+})
