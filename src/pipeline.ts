@@ -156,6 +156,8 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
           clock,
           name: `dunes/${deps.deployment.chain}`,
           standby: () => {
+            if (!standby)
+              deps.logger.info({ chain: deps.deployment.chain }, 'stood by: another indexer holds this chain')
             standby = true
             troubles.clear()
           },
