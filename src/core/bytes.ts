@@ -1,5 +1,6 @@
 import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js'
 import { DunesError } from './error.ts'
+import { nodeCrypto } from './runtime.ts'
 
 /** Lower-case 0x hex of any even length. */
 export type Hex = `0x${string}`
@@ -14,8 +15,16 @@ export const utf8 = (text: string): Uint8Array => encoder.encode(text)
 /** Text of UTF-8 `bytes`, keeping a BOM. Throws `TypeError` on bytes that are not well-formed UTF-8. */
 export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes)
 
+const nodeHash = nodeCrypto?.hash
+
 /** Plain SHA-256 (FIPS 180-4) of the concatenation of `parts`; 32 bytes. */
 export function sha256(...parts: Uint8Array[]): Uint8Array {
+  if (!nodeHash) return portable.sha256(...parts)
+  const whole = parts.length === 1 ? (parts[0] as Uint8Array) : concat(...parts)
+  return new Uint8Array(nodeHash('sha256', whole, 'buffer'))
+}
+
+function portableSha256(...parts: Uint8Array[]): Uint8Array {
   if (parts.length === 1) return nobleSha256(parts[0] as Uint8Array)
   const hash = nobleSha256.create()
   for (const part of parts) hash.update(part)
@@ -50,10 +59,13 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'))
 
 /** Lower-case 0x hex of `bytes`. */
-export function toHex(bytes: Uint8Array): Hex {
+export const toHex: (bytes: Uint8Array) => Hex =
+  'toHex' in Uint8Array.prototype ? (bytes) => `0x${bytes.toHex()}` : portableToHex
+
+function portableToHex(bytes: Uint8Array): Hex {
   let out = '0x'
   for (let i = 0; i < bytes.length; i++) out += HEX[bytes[i] as number]
   return out as Hex
@@ -75,9 +87,16 @@ export function fromHex(text: string, size?: number): Uint8Array {
       hint: 'write it as 0x followed by two lower-case hex digits a byte',
     })
   }
-  const out = new Uint8Array((text.length - 2) / 2)
+  return hexBytes(text.slice(2))
+}
+
+const hexBytes: (digits: string) => Uint8Array =
+  'fromHex' in Uint8Array ? (digits) => Uint8Array.fromHex(digits) : portableHexBytes
+
+function portableHexBytes(digits: string): Uint8Array {
+  const out = new Uint8Array(digits.length / 2)
   for (let i = 0; i < out.length; i++)
-    out[i] = (nibble(text.charCodeAt(2 + 2 * i)) << 4) | nibble(text.charCodeAt(3 + 2 * i))
+    out[i] = (nibble(digits.charCodeAt(2 * i)) << 4) | nibble(digits.charCodeAt(1 + 2 * i))
   return out
 }
 
@@ -110,7 +129,10 @@ const B64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 const B64_VALUE = new Map([...B64].map((c, i) => [c.charCodeAt(0), i]))
 
 /** Padded standard base64 (RFC 4648 section 4). */
-export function toBase64(bytes: Uint8Array): string {
+export const toBase64: (bytes: Uint8Array) => string =
+  'toBase64' in Uint8Array.prototype ? (bytes) => bytes.toBase64() : portableToBase64
+
+function portableToBase64(bytes: Uint8Array): string {
   let out = ''
   for (let i = 0; i < bytes.length; i += 3) {
     const a = bytes[i] as number
@@ -129,28 +151,55 @@ export function toBase64(bytes: Uint8Array): string {
  * zero, so that each byte string has exactly one accepted spelling. Throws `BAD_BASE64`.
  */
 export function fromBase64(text: string): Uint8Array {
-  const refuse = (): never => {
-    throw new DunesError('BAD_BASE64', 'not canonical padded base64', {
-      hint: 'encode it as RFC 4648 section 4, with padding',
-    })
-  }
-  if (text.length % 4 !== 0) refuse()
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
-  const out = new Uint8Array((text.length / 4) * 3 - padding)
+  const bytes = text.length % 4 === 0 ? base64Bytes(text) : null
+  if (bytes) return bytes
+  throw new DunesError('BAD_BASE64', 'not canonical padded base64', {
+    hint: 'encode it as RFC 4648 section 4, with padding',
+  })
+}
+
+/** Bytes that canonical base64 of this length, a multiple of four, stands for. */
+const bytesIn = (text: string): number =>
+  (text.length / 4) * 3 - (text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0)
+
+const base64Bytes: (text: string) => Uint8Array | null =
+  'fromBase64' in Uint8Array
+    ? (text) => {
+        try {
+          const bytes = Uint8Array.fromBase64(text, { lastChunkHandling: 'strict' })
+          // It passes over white space, of which no canonical text has any: with some, there is less than there should be.
+          return bytes.length === bytesIn(text) ? bytes : null
+        } catch {
+          return null
+        }
+      }
+    : portableBase64Bytes
+
+function portableBase64Bytes(text: string): Uint8Array | null {
+  const out = new Uint8Array(bytesIn(text))
+  const digits = text.length - ((text.length / 4) * 3 - out.length)
   let at = 0
   for (let i = 0; i < text.length; i += 4) {
-    const last = i + 4 === text.length
     let word = 0
     for (let j = 0; j < 4; j++) {
-      const padded = last && j >= 4 - padding
-      const value = padded ? 0 : (B64_VALUE.get(text.charCodeAt(i + j)) ?? refuse())
+      const value = i + j < digits ? B64_VALUE.get(text.charCodeAt(i + j)) : 0
+      if (value === undefined) return null
       word = (word << 6) | value
     }
     for (let j = 0; j < 3; j++) {
       const byte = (word >> (16 - 8 * j)) & 0xff
       if (at < out.length) out[at++] = byte
-      else if (byte !== 0) refuse()
+      else if (byte !== 0) return null
     }
   }
   return out
+}
+
+/** What runtimes without methods of their own for it use: Node 24 for text, browsers for SHA-256. Here for tests. */
+export const portable = {
+  sha256: portableSha256,
+  toHex: portableToHex,
+  hexBytes: portableHexBytes,
+  toBase64: portableToBase64,
+  base64Bytes: portableBase64Bytes,
 }

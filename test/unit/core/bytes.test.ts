@@ -9,6 +9,7 @@ import {
   fromBase64,
   fromHex,
   isHex,
+  portable,
   sha256,
   toBase64,
   toBigInt,
@@ -120,6 +121,37 @@ describe('base64 (RFC 4648)', () => {
         expect(toBase64(read)).toBe(text)
       }),
       { numRuns: 2_000 },
+    )
+  })
+})
+
+describe('what runtimes without methods of their own use', () => {
+  it('gives what the runtime gives', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { minLength: 1, maxLength: 3 }), (parts) => {
+        const [value] = parts as [Uint8Array]
+        expect(portable.toHex(value)).toBe(toHex(value))
+        expect(portable.hexBytes(toHex(value).slice(2))).toEqual(value)
+        expect(portable.toBase64(value)).toBe(toBase64(value))
+        expect(portable.base64Bytes(toBase64(value))).toEqual(value)
+        expect(portable.sha256(...parts)).toEqual(sha256(...parts))
+      }),
+    )
+  })
+
+  it('takes and refuses the same base64', () => {
+    const alphabet = fc.constantFrom(...'ABCgwZ019+/=- \né')
+    const letters = fc.array(alphabet, { maxLength: 8 }).map((chars) => chars.join(''))
+    const text = letters.filter((chars) => chars.length % 4 === 0)
+    fc.assert(
+      fc.property(text, (encoded) => {
+        let read: Uint8Array | null = null
+        try {
+          read = fromBase64(encoded)
+        } catch {}
+        expect(portable.base64Bytes(encoded)).toEqual(read)
+      }),
+      { numRuns: 3_000 },
     )
   })
 })
