@@ -16,9 +16,8 @@ import type { Metrics } from './core/metrics.ts'
 import { mlDsa } from './core/ml-dsa-native.ts'
 import { connect, type Sql } from './graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from './graph/cursor.ts'
+import { openKeyRing } from './key-ring.ts'
 import { readKeys, requireKey } from './keys.ts'
-import { type CheckpointSigner, ed25519Signer, mlDsa44Signer } from './log/checkpoint.ts'
-import { formatVkey } from './log/vkey.ts'
 import { createPayloadFetcher } from './payload/fetch.ts'
 import { createPipeline, type Pipeline } from './pipeline.ts'
 import { checkpointSigner } from './service/checkpoint.ts'
@@ -67,7 +66,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
     const rpc = createRpc({ urls: config.rpcUrls, chainId: config.chainId }, { clock })
     const deployment = await findDeployment(config, rpc, sql, parts.index)
     const keys = readKeys(config, env)
-    const signers = readSigners(deployment.origin, keys.checkpointEd25519, keys.checkpointMlDsa44)
+    const ring = openKeyRing(config, env, deployment.origin, mlDsa)
 
     const source = parts.index
       ? createEvmSource(
@@ -116,7 +115,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
         ),
         sql,
         mlDsa,
-        signers,
+        signers: () => ring().signers,
         anchor: {
           port,
           settings: {
@@ -131,7 +130,6 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       })
     }
     const indexing = pipeline
-    const receiptKey = keys.receipt && { seed: keys.receipt, publicKey: mlDsa.publicKey(65, keys.receipt) }
     const service = createServiceContext({
       sql: serviceSql,
       logger,
@@ -140,11 +138,22 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       mlDsa,
       deployment,
       rpc,
-      receiptKey,
-      receiptKeys: receiptKey ? [{ publicKey: receiptKey.publicKey, fromIndex: 0, toIndex: null }] : [],
-      checkpointVkeys: signers.map((signer) => formatVkey(signer.vkey)),
+      get receiptKey() {
+        return ring().receiptKey
+      },
+      get receiptKeys() {
+        return ring().receiptKeys
+      },
+      get checkpointVkeys() {
+        return ring().checkpointVkeys
+      },
+      get retiredCheckpointVkeys() {
+        return ring().retiredCheckpointVkeys
+      },
       signCheckpoint:
-        signers.length > 0 ? checkpointSigner(serviceSql, deployment.origin, signers, clock) : null,
+        ring().signers.length > 0
+          ? checkpointSigner(serviceSql, deployment.origin, () => ring().signers, clock)
+          : null,
       source: () => source?.status() ?? null,
       readiness: () => indexing?.readiness() ?? [],
       payloadStored: () => indexing?.payloadStored(),
@@ -152,7 +161,10 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
 
     let api: Listening | null = null
     if (parts.serve) {
-      const app: OpenAPIHono<ApiEnv> = createApi(service, { allowedHosts: config.allowedHosts })
+      const app: OpenAPIHono<ApiEnv> = createApi(service, {
+        allowedHosts: config.allowedHosts,
+        allowedOrigins: config.allowedOrigins,
+      })
       api = await listen(app, { host: config.host, port: config.port })
       closing.push(api.close)
       logger.info({ url: api.url }, 'API listening')
@@ -189,15 +201,4 @@ async function findDeployment(config: Config, rpc: Rpc, sql: Sql, indexes: boole
   throw new DunesError('CONTRACTS_MISSING', 'the addresses of the contracts are not set', {
     hint: 'set registry, anchor and startBlock (flags, DUNES_REGISTRY ..., or dunes.config.json)',
   })
-}
-
-function readSigners(
-  origin: string,
-  ed25519: Uint8Array | null,
-  mlDsa44: Uint8Array | null,
-): CheckpointSigner[] {
-  return [
-    ...(ed25519 ? [ed25519Signer(origin, ed25519)] : []),
-    ...(mlDsa44 ? [mlDsa44Signer(origin, mlDsa44, mlDsa)] : []),
-  ]
 }

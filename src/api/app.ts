@@ -3,7 +3,7 @@ import type { ServiceContext } from '../service/context.ts'
 import { catalogRoutes } from './catalog.ts'
 import { contributorRoutes } from './contributors.ts'
 import { docsRoutes } from './docs.ts'
-import { checkHost } from './host.ts'
+import { checkHost, checkOrigin } from './host.ts'
 import { logRoutes } from './log.ts'
 import { allowedMethods } from './methods.ts'
 import { operationRoutes } from './operations.ts'
@@ -17,10 +17,15 @@ import { submissionRoutes } from './submissions.ts'
 export interface ApiSettings {
   /** Host names besides localhost and addresses under which this server may be asked, without ports. */
   allowedHosts?: readonly string[]
+  /** Origins of web pages that may ask this server; none unless told (no CORS). */
+  allowedOrigins?: readonly string[]
 }
 
 /** The REST API (docs/api.md) over the use cases of src/service. Every error is a problem document (RFC 9457). */
-export function createApi(ctx: ServiceContext, { allowedHosts = [] }: ApiSettings = {}): OpenAPIHono<ApiEnv> {
+export function createApi(
+  ctx: ServiceContext,
+  { allowedHosts = [], allowedOrigins = [] }: ApiSettings = {},
+): OpenAPIHono<ApiEnv> {
   const app = new OpenAPIHono<ApiEnv>({
     defaultHook: (result) => {
       if (result.success) return
@@ -39,6 +44,7 @@ export function createApi(ctx: ServiceContext, { allowedHosts = [] }: ApiSetting
   app.use(observe(ctx))
   app.onError((error, c) => problemResponse(error, c, ctx.logger))
   app.use(checkHost(allowedHosts))
+  app.use(checkOrigin(allowedOrigins))
   submissionRoutes(app, ctx)
   proofRoutes(app, ctx)
   contributorRoutes(app, ctx)

@@ -21,6 +21,7 @@ const params = z.object({ name })
 const sensors = createRoute({
   method: 'get',
   path: '/v1/sensors',
+  operationId: 'listSensors',
   tags: ['Sensors'],
   summary: 'Sensors, newest first',
   request: { query: sensorQuery },
@@ -29,14 +30,16 @@ const sensors = createRoute({
 const sensor = createRoute({
   method: 'get',
   path: '/v1/sensors/{name}',
+  operationId: 'getSensor',
   tags: ['Sensors'],
   summary: 'One sensor',
   request: { params, query: noQuery },
-  responses: json(Sensor, 'The sensor'),
+  responses: json(Sensor, 'The sensor', 404),
 })
 const datasets = createRoute({
   method: 'get',
   path: '/v1/datasets',
+  operationId: 'listDatasets',
   tags: ['Datasets'],
   summary: 'Datasets, newest first',
   request: { query: pageQuery },
@@ -45,14 +48,16 @@ const datasets = createRoute({
 const dataset = createRoute({
   method: 'get',
   path: '/v1/datasets/{name}',
+  operationId: 'getDataset',
   tags: ['Datasets'],
   summary: 'One dataset with the versions of its schema',
   request: { params, query: noQuery },
-  responses: json(DatasetDetail, 'The dataset'),
+  responses: json(DatasetDetail, 'The dataset', 404),
 })
 const anchors = createRoute({
   method: 'get',
   path: '/v1/anchors',
+  operationId: 'listAnchors',
   tags: ['Log'],
   summary: 'Anchors, newest first',
   request: { query: pageQuery },

@@ -14,6 +14,7 @@ const params = z.object({
 const list = createRoute({
   method: 'get',
   path: '/v1/contributors',
+  operationId: 'listContributors',
   tags,
   summary: 'Contributors, newest first',
   request: { query: pageQuery },
@@ -22,13 +23,14 @@ const list = createRoute({
 const one = createRoute({
   method: 'get',
   path: '/v1/contributors/{id}',
+  operationId: 'getContributor',
   tags,
   summary: 'One contributor with keys, sensors and counts',
   request: {
     params,
     query: noQuery,
   },
-  responses: json(ContributorDetail, 'The contributor'),
+  responses: json(ContributorDetail, 'The contributor', 404),
 })
 const seq = (description: string) =>
   z
@@ -40,6 +42,7 @@ const seq = (description: string) =>
 const completeness = createRoute({
   method: 'get',
   path: '/v1/contributors/{id}/completeness',
+  operationId: 'proveContributor',
   tags,
   summary:
     'A proof bundle of all its settled submissions, or of a range of them: nothing left out. The Dunes-Completeness header sums it up',
@@ -50,7 +53,7 @@ const completeness = createRoute({
       to: seq('Last seq; to the newest settled one where left out'),
     }),
   },
-  responses: bytes('application/json', 'The bundle'),
+  responses: bytes('application/json', 'The bundle', 404, 409, 413),
 })
 
 export function contributorRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {

@@ -10,6 +10,24 @@ const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2r
 code{font:13px/1.5 ui-monospace,monospace}table{border-collapse:collapse;width:100%}td{padding:.3rem .6rem .3rem 0;vertical-align:top}
 td:first-child{white-space:nowrap}h2{margin-top:2rem}`
 
+/** By its SPDX identifier (OpenAPI 3.1). */
+const LICENSE = { name: packageFile.license, identifier: packageFile.license }
+
+/** The groups of operations, in the order in which they are shown. */
+const TAGS: readonly (readonly [name: string, description: string])[] = [
+  ['Submissions', 'What contributors have submitted, and what became of it'],
+  ['Readings', 'What sensors measured'],
+  ['Query', 'SQL over datasets, with proofs for rows'],
+  ['Proofs', 'Bundles that anybody can verify offline'],
+  ['Contributors', 'Accounts that run sensors'],
+  ['Sensors', 'Registered sensors'],
+  ['Datasets', 'Registered datasets and their schemas'],
+  ['Graph', 'What belongs to what'],
+  ['Payloads', 'The content-addressed store of payloads'],
+  ['Log', 'The append-only log and its anchors'],
+  ['Operation', 'How the server is doing'],
+]
+
 const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 
 /** `/`, `/openapi.json` and `/docs`. Add them after all other routes, as they list those. */
@@ -18,8 +36,16 @@ export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceCont
   const describe = (): Document => {
     document ??= app.getOpenAPI31Document({
       openapi: '3.1.0',
-      info: { title: 'Dunes', version: packageFile.version, description: packageFile.description },
+      info: {
+        title: 'Dunes',
+        version: packageFile.version,
+        description: packageFile.description,
+        license: LICENSE,
+      },
       servers: [{ url: '/' }],
+      tags: TAGS.map(([name, description]) => ({ name, description })),
+      // Everything is open to whoever can reach the server. Schemes with keys go under components and are named here.
+      security: [],
     })
     return document
   }

@@ -11,14 +11,16 @@ const tags = ['Log']
 const checkpoint = createRoute({
   method: 'get',
   path: '/checkpoint',
+  operationId: 'getCheckpoint',
   tags,
   summary: 'The newest published checkpoint (C2SP tlog-checkpoint)',
   request: { query: noQuery },
-  responses: bytes('text/plain; charset=utf-8', 'A signed note'),
+  responses: bytes('text/plain; charset=utf-8', 'A signed note', 404),
 })
 const vkeys = createRoute({
   method: 'get',
   path: '/vkeys',
+  operationId: 'getVerifierKeys',
   tags,
   summary: 'The verifier keys of those who sign checkpoints, one C2SP vkey a line; compare, do not trust',
   request: { query: noQuery },
@@ -27,18 +29,20 @@ const vkeys = createRoute({
 const tile = createRoute({
   method: 'get',
   path: '/tile/{level}/{index}',
+  operationId: 'getTile',
   tags,
   summary: 'Hash tiles (C2SP tlog-tiles); `index` is `<N>[.p/<W>]` in groups of three digits',
   request: { params: z.object({ level: z.string(), index: z.string() }) },
-  responses: bytes('application/octet-stream', '1 to 256 hashes of 32 bytes'),
+  responses: bytes('application/octet-stream', '1 to 256 hashes of 32 bytes', 404),
 })
 const entries = createRoute({
   method: 'get',
   path: '/tile/entries/{index}',
+  operationId: 'getEntryBundle',
   tags,
   summary: 'Entry bundles (C2SP tlog-tiles): each entry behind its length as a big-endian uint16',
   request: { params: z.object({ index: z.string() }) },
-  responses: bytes('application/octet-stream', '1 to 256 entries'),
+  responses: bytes('application/octet-stream', '1 to 256 entries', 404),
 })
 
 /**

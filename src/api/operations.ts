@@ -3,14 +3,15 @@ import { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
 import { readReadiness, readStatus } from '../service/status.ts'
 import type { ApiEnv } from './request.ts'
-import { answer, failure, json, noQuery, Readiness, Status } from './schemas.ts'
+import { answer, COMMON, json, noQuery, Readiness, Status } from './schemas.ts'
 
 const tags = ['Operation']
 
-const statusOf = (path: '/v1/status' | '/status') =>
+const statusOf = <P extends '/v1/status' | '/status', I extends string>(path: P, operationId: I) =>
   createRoute({
     method: 'get',
     path,
+    operationId,
     tags,
     summary: 'How far everything is',
     request: { query: noQuery },
@@ -19,6 +20,7 @@ const statusOf = (path: '/v1/status' | '/status') =>
 const health = createRoute({
   method: 'get',
   path: '/health',
+  operationId: 'getHealth',
   tags,
   summary: 'Whether the process is alive; asks nothing else',
   responses: json(z.object({ status: z.literal('ok') }), 'It is'),
@@ -26,25 +28,27 @@ const health = createRoute({
 const ready = createRoute({
   method: 'get',
   path: '/ready',
+  operationId: 'getReadiness',
   tags,
   summary: 'Whether it serves as it should: 503 with reasons while it is behind or stalled',
-  responses: { 200: answer(Readiness, 'It does'), 503: answer(Readiness, 'It does not'), default: failure },
+  responses: { ...COMMON, 200: answer(Readiness, 'It does'), 503: answer(Readiness, 'It does not') },
 })
 const metrics = createRoute({
   method: 'get',
   path: '/metrics',
+  operationId: 'getMetrics',
   tags,
   summary: 'Metrics in the Prometheus text format',
   responses: {
     200: { description: 'The metrics', content: { 'text/plain': { schema: z.string() } } },
-    default: failure,
+    ...COMMON,
   },
 })
 
 /** What operators and orchestrators ask. */
 export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
-  app.openapi(statusOf('/v1/status'), async (c) => c.json(await readStatus(ctx), 200))
-  app.openapi(statusOf('/status'), async (c) => c.json(await readStatus(ctx), 200))
+  app.openapi(statusOf('/v1/status', 'getStatus'), async (c) => c.json(await readStatus(ctx), 200))
+  app.openapi(statusOf('/status', 'getStatusShort'), async (c) => c.json(await readStatus(ctx), 200))
   app.openapi(health, (c) => c.json({ status: 'ok' } as const, 200, { 'Cache-Control': 'no-store' }))
   app.openapi(ready, async (c) => {
     const reasons = await readReadiness(ctx)

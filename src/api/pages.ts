@@ -7,6 +7,7 @@ import { bytes, noQuery } from './schemas.ts'
 const verify = createRoute({
   method: 'get',
   path: '/verify',
+  operationId: 'getVerifyPage',
   tags: ['Proofs'],
   summary: 'The verifier as a page: it checks bundles in the browser and asks this server nothing',
   request: { query: noQuery },

@@ -5,7 +5,7 @@ import { MAX_PAYLOAD_BYTES, storedPayload, storePayload, tooLarge } from '../ser
 import { sendBytes, untrusted } from './conditional.ts'
 import { ApiError } from './problem.ts'
 import type { ApiEnv } from './request.ts'
-import { answer, bytes, failure, noQuery, StorageReceipt } from './schemas.ts'
+import { answer, bytes, COMMON, noQuery, problems, StorageReceipt } from './schemas.ts'
 
 const params = z.object({
   sha256: z.string().max(200).openapi({ description: 'SHA-256 of the payload, 0x and 64 hex digits' }),
@@ -15,14 +15,16 @@ const tags = ['Payloads']
 const get = createRoute({
   method: 'get',
   path: '/v1/payloads/{sha256}',
+  operationId: 'getPayload',
   tags,
   summary: 'A stored payload; its address can serve as the URI of a submission',
   request: { params, query: noQuery },
-  responses: bytes('application/octet-stream', 'The payload'),
+  responses: bytes('application/octet-stream', 'The payload', 404),
 })
 const put = createRoute({
   method: 'put',
   path: '/v1/payloads/{sha256}',
+  operationId: 'putPayload',
   tags,
   summary: "Stores a payload that carries a registered contributor's valid signature",
   request: {
@@ -41,7 +43,8 @@ const put = createRoute({
   responses: {
     200: answer(StorageReceipt, 'It was stored before; the receipt says when'),
     201: answer(StorageReceipt, 'Stored, with a signed storage receipt'),
-    default: failure,
+    ...COMMON,
+    ...problems(413, 422, 429),
   },
 })
 

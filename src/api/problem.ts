@@ -10,7 +10,7 @@ export class ApiError extends DunesError {
   override readonly name = 'ApiError'
   readonly headers: Readonly<Record<string, string>>
   constructor(
-    code: 'REQUEST_INVALID' | 'ROUTE_NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'HOST_REFUSED',
+    code: 'REQUEST_INVALID' | 'ROUTE_NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'HOST_REFUSED' | 'ORIGIN_REFUSED',
     message: string,
     options: {
       hint?: string
@@ -49,6 +49,7 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
   BAD_CHAIN_ID: [400, 'Not an account or chain id'],
   CONTRIBUTOR_NOT_REGISTERED: [403, 'Contributor not registered'],
   CONTRIBUTOR_KEY_REFUSED: [403, 'Key not accepted'],
+  ORIGIN_REFUSED: [403, 'Origin not served here'],
   NOT_FOUND: [404, 'Not found'],
   ROUTE_NOT_FOUND: [404, 'No such address'],
   PAYLOAD_NOT_HELD: [404, 'Payload not held'],

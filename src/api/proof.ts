@@ -28,19 +28,21 @@ const query = z.strictObject({
 const proof = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}/proof',
+  operationId: 'getSubmissionProof',
   tags,
   summary:
     'Its proof bundle, as `dunes verify` takes it; the Dunes-Proof-Block header names the block of its evidence',
   request: { params: z.object({ id: z.string().max(200) }), query },
-  responses: bytes('application/json', 'The bundle'),
+  responses: bytes('application/json', 'The bundle', 404, 409, 413),
 })
 const tlogProof = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}/proof.tlog',
+  operationId: 'getSubmissionTlogProof',
   tags,
   summary: "Its entry's inclusion alone, as a C2SP tlog-proof, which verifiers of other logs read",
   request: { params: z.object({ id: z.string().max(200) }), query: noQuery },
-  responses: bytes('text/plain; charset=utf-8', 'The proof'),
+  responses: bytes('text/plain; charset=utf-8', 'The proof', 404, 409),
 })
 /** Bytes of a request for many rows: as many ids as a bundle may have, and room for spaces. */
 const MAX_REQUEST_BYTES = 128 * 1024
@@ -48,6 +50,7 @@ const MAX_REQUEST_BYTES = 128 * 1024
 const many = createRoute({
   method: 'post',
   path: '/v1/proofs',
+  operationId: 'proveMany',
   tags,
   summary: 'One proof bundle for many anchored submissions, as `dunes verify` takes it',
   request: {
@@ -72,11 +75,12 @@ const many = createRoute({
       },
     },
   },
-  responses: bytes('application/json', 'The bundle'),
+  responses: bytes('application/json', 'The bundle', 404, 409, 413),
 })
 const trustPolicy = createRoute({
   method: 'get',
   path: '/trust-policy.json',
+  operationId: 'getTrustPolicy',
   tags,
   summary:
     "The deployment's own trust policy, to publish and to compare; never take it from the party that you check",

@@ -291,14 +291,29 @@ export const failure = { description: 'A problem', content: { [PROBLEM_TYPE]: { 
 export const answer = <T extends z.ZodType>(schema: T, description: string) =>
   ({ description, content: { 'application/json': { schema } } }) as const
 
-/** `responses` of a route that answers JSON. */
-export const json = <T extends z.ZodType>(schema: T, description: string) =>
-  ({ 200: answer(schema, description), default: failure }) as const
+/** `responses` for problems with these statuses. */
+export const problems = <const C extends readonly number[]>(...codes: C): Record<C[number], typeof failure> =>
+  Object.fromEntries(codes.map((code) => [code, failure])) as Record<C[number], typeof failure>
 
-/** `responses` of a route that answers bytes of one type. */
-export const bytes = <T extends string>(type: T, description: string) =>
+/** What every address may answer: a malformed request, a foreign origin, a foreign host, a database that is away. */
+export const COMMON = { ...problems(400, 403, 421, 503), default: failure } as const
+
+/** `responses` of a route that answers JSON, and problems with `codes` besides those of every address. */
+export const json = <T extends z.ZodType, const C extends readonly number[]>(
+  schema: T,
+  description: string,
+  ...codes: C
+) => ({ ...COMMON, ...problems(...codes), 200: answer(schema, description) }) as const
+
+/** `responses` of a route that answers bytes of one type, and problems with `codes` besides those of every address. */
+export const bytes = <T extends string, const C extends readonly number[]>(
+  type: T,
+  description: string,
+  ...codes: C
+) =>
   ({
+    ...COMMON,
+    ...problems(...codes),
     200: { description, content: { [type]: { schema: binary } } as Record<T, { schema: typeof binary }> },
     304: { description: 'The caller has it (If-None-Match)' },
-    default: failure,
   }) as const

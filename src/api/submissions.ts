@@ -16,6 +16,7 @@ const tags = ['Submissions']
 const list = createRoute({
   method: 'get',
   path: '/v1/submissions',
+  operationId: 'listSubmissions',
   tags,
   summary: 'Submissions, newest first',
   request: { query: submissionQuery },
@@ -24,35 +25,39 @@ const list = createRoute({
 const one = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}',
+  operationId: 'getSubmission',
   tags,
   summary: 'One submission',
   request: { params, query: noQuery },
-  responses: json(Submission, 'The submission'),
+  responses: json(Submission, 'The submission', 404),
 })
 const payload = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}/payload',
+  operationId: 'getSubmissionPayload',
   tags,
   summary: 'Its payload, byte for byte',
   request: { params, query: noQuery },
-  responses: bytes('application/octet-stream', 'The payload'),
+  responses: bytes('application/octet-stream', 'The payload', 404),
 })
 const receipt = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}/receipt',
+  operationId: 'getSubmissionReceipt',
   tags,
   summary:
     'Its .mu receipt: signed once anchored, before that unsigned; the Dunes-Receipt-Signature header says which',
   request: { params, query: noQuery },
-  responses: bytes('text/plain; charset=utf-8', 'The receipt'),
+  responses: bytes('text/plain; charset=utf-8', 'The receipt', 404, 409),
 })
 const lineage = createRoute({
   method: 'get',
   path: '/v1/submissions/{id}/lineage',
+  operationId: 'getSubmissionLineage',
   tags,
   summary: 'Its way from the chain to the anchor in plain words, and the edges around it',
   request: { params, query: noQuery },
-  responses: json(Lineage, 'The way'),
+  responses: json(Lineage, 'The way', 404),
 })
 
 /** Submissions and what hangs on each; the proof has a file of its own. */

@@ -71,7 +71,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.note })
   const storage = ['dataDir'] as const
   const chain = ['rpcUrls', 'chainId', 'registry', 'anchor', 'startBlock', 'confirmations', 'pollMs'] as const
-  const http = ['host', 'port', 'allowedHosts'] as const
+  const http = ['host', 'port', 'allowedHosts', 'allowedOrigins'] as const
   const indexing = [
     'anchorEveryLeaves',
     'anchorEverySeconds',

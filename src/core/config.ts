@@ -46,6 +46,9 @@ const Settings = z.strictObject({
   host: z.string().min(1).default('127.0.0.1').describe('address that the API listens on'),
   port: integer(0, 65_535).default(8000).describe('port that the API listens on'),
   allowedHosts: list.default([]).describe('further Host names that the API answers to'),
+  allowedOrigins: list
+    .default([])
+    .describe('origins of web pages that may ask the API, such as https://example.org'),
   apiUrl: url.optional().describe('API that commands ask; by default the one of host and port'),
   rpcUrls: list.default(['http://127.0.0.1:8545']).describe('JSON-RPC endpoints of the chain'),
   chainId: integer(1, Number.MAX_SAFE_INTEGER).default(31337).describe('EIP-155 id of the chain'),
