@@ -6,6 +6,7 @@ import { DunesError } from '../core/error.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import { verifyPossession } from '../maml/possession.ts'
 import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
+import { type Change, tell, tellProgress } from './changes.ts'
 import { ensureReadingTable } from './readings.ts'
 import { EDGE, OUTCOMES } from './schema.ts'
 
@@ -47,7 +48,7 @@ export async function applyBlocks(
       events.filter((event) => event.type === type) as unknown as Placed<T>[]
     await insertSubmissions(tx, of('submitted'))
     await insertAttestations(tx, of('attested'))
-    await settleSubmissions(tx, of('settled'))
+    const settled = await settleSubmissions(tx, of('settled'))
     await insertAnchors(tx, of('anchored'))
     await tx`
       insert into block (number, hash, parent_hash, time)
@@ -55,7 +56,29 @@ export async function applyBlocks(
       from unnest(${blocks.map((b) => b.number)}::bigint[], ${blocks.map((b) => bare(b.hash))}::text[],
                   ${blocks.map((b) => bare(b.parentHash))}::text[], ${blocks.map((b) => b.time)}::bigint[]) as b(number, hash, parent, time)`
     await moveHead(tx, last)
+    // Last, as it is held until the commit.
+    await tell(tx, changesOf(events, settled))
   })
+}
+
+/** Sensor and dataset of the submissions that were settled, by their index. */
+type SettledNames = ReadonlyMap<number, { sensor: string; dataset: string }>
+
+/** What the events change for submissions, in their order. */
+function changesOf(events: readonly (ChainEvent & { block: ChainBlock })[], settled: SettledNames): Change[] {
+  const changes: Change[] = []
+  for (const event of events) {
+    const block = event.block.number
+    if (event.type === 'submitted') {
+      const { id: submission, contributor, sensor, dataset } = event
+      changes.push({ kind: 'submitted', submission, contributor, sensor, dataset, block })
+    } else if (event.type === 'settled') {
+      const { id: submission, contributor, index, outcome } = event
+      const names = settled.get(index)
+      if (names) changes.push({ kind: 'settled', submission, contributor, ...names, block, index, outcome })
+    }
+  }
+  return changes
 }
 
 /** `decode(x, 'hex')` in SQL takes hex without its prefix. */
@@ -92,6 +115,7 @@ export async function applyFinal(sql: Sql, upTo: BlockRef): Promise<void> {
       update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
       where final_number < ${upTo.number}`
     await tx`delete from block where number < ${upTo.number}`
+    await tellProgress(tx)
   })
 }
 
@@ -262,9 +286,10 @@ async function insertAttestations(tx: TransactionSql, events: Placed<'attested'>
   )
 }
 
-async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]): Promise<void> {
+/** Answers the names that belong to each index, for the changes to be told. */
+async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]): Promise<SettledNames> {
   const first = events[0]
-  if (!first) return
+  if (!first) return new Map()
   const [{ next }] =
     (await tx`select coalesce(max(index) + 1, 0)::bigint as next from submission`) as unknown as [
       { next: number },
@@ -283,11 +308,12 @@ async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]
       ${events.map((e) => bare(e.acc))}::text[], ${events.map((e) => e.block.number)}::bigint[],
       ${events.map((e) => bare(e.block.hash))}::text[], ${events.map((e) => e.logIndex)}::int[],
       ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
-    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time)
-    where submission_id = decode(e.id, 'hex') and submission.index is null
-    returning submission.id`
+    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time), sensor s, dataset d
+    where submission_id = decode(e.id, 'hex') and submission.index is null and s.id = submission.sensor and d.id = submission.dataset
+    returning submission.index, s.name as sensor, d.name as dataset`
   if (rows.length !== events.length)
     throw inconsistent('a settlement refers to an unknown or already settled submission')
+  return new Map(rows.map((row) => [row['index'], { sensor: row['sensor'], dataset: row['dataset'] }]))
 }
 
 async function insertAnchors(tx: TransactionSql, events: Placed<'anchored'>[]): Promise<void> {

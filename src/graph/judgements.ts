@@ -4,6 +4,7 @@ import { DunesError } from '../core/error.ts'
 import type { SchemaFile } from '../maml/schema.ts'
 import type { Judgement } from '../receipt/judge.ts'
 import { knownPolicy, type LeafPolicy } from '../receipt/policy.ts'
+import { tell } from './changes.ts'
 import type { Sql } from './connect.ts'
 import { insertReadings, type SubmissionReadings } from './readings.ts'
 import { OUTCOMES, type StoredJudgement } from './schema.ts'
@@ -181,6 +182,19 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       written.flatMap(({ submission, retrieval }) =>
         retrieval ? [{ id: submission.id, ...retrieval }] : [],
       ),
+    )
+    await tell(
+      tx,
+      written.map(({ submission: { submission, contributor, sensor, dataset, index }, judgement }) => ({
+        kind: 'judged',
+        submission,
+        contributor,
+        sensor,
+        dataset,
+        index,
+        verdict: judgement.verdict,
+        reason: judgement.reason,
+      })),
     )
     return ids
   })

@@ -3,6 +3,7 @@ import type { BlockRef } from '../chain/source.ts'
 import { fromHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { parseSchemaFile } from '../maml/schema.ts'
+import { readUndone, tell } from './changes.ts'
 import { narrowReadingTable, readingTable } from './readings.ts'
 
 /**
@@ -23,6 +24,7 @@ export async function rollback(sql: Sql, to: BlockRef): Promise<void> {
       )
     }
     const above = to.number
+    const undone = await readUndone(tx, to)
     // Unsettle first: the row locks make a judgement that is being written finish, so that the next lines see its readings.
     const unsettled = await tx`
       update submission set index = null, seq = null, outcome = null, record = null, acc = null, settled_block = null,
@@ -53,6 +55,7 @@ export async function rollback(sql: Sql, to: BlockRef): Promise<void> {
     await tx`delete from block where number > ${above}`
     await tx`
       update cursor set head_number = ${to.number}, head_hash = ${fromHex(to.hash)}, head_time = ${to.time}`
+    await tell(tx, undone)
   })
 }
 

@@ -384,3 +384,31 @@ export const anchorTx = pgTable('anchor_tx', {
   maxPriorityFeePerGas: text('max_priority_fee_per_gas').notNull(),
   sentAt: timestamp('sent_at', { withTimezone: true }).notNull(),
 })
+
+/**
+ * The feed of changes: one row, which also is the lock under which changes are told. Whoever tells holds it until its commit, so that
+ * ids come in the order of the commits and without holes.
+ */
+export const feed = pgTable(
+  'feed',
+  {
+    singleton: boolean('singleton').primaryKey().default(true),
+    /** Tells ids of this feed from those of another database's, or of one that was begun anew. */
+    name: text('name').notNull().default(sql`left(gen_random_uuid()::text, 8)`),
+    /** Id of the newest change; the first one is 1. */
+    last: int8('last').notNull().default(0),
+    /** Settled submissions that were told to be final, logged and anchored: each the first index that was not. */
+    final: int8('final').notNull().default(0),
+    logged: int8('logged').notNull().default(0),
+    anchored: int8('anchored').notNull().default(0),
+  },
+  (t) => [check('feed_singleton', sql`${t.singleton}`)],
+)
+
+/** What was told, many changes a row: those with the ids from `last - count + 1` to `last` (src/graph/changes.ts). */
+export const change = pgTable('change', {
+  last: int8('last').primaryKey(),
+  count: int8('count').notNull(),
+  items: text('items').notNull(),
+  toldAt: timestamp('told_at', { withTimezone: true }).notNull().defaultNow(),
+})

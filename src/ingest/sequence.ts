@@ -6,6 +6,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { Reason } from '../core/reason.ts'
 import type { Wake } from '../core/wake.ts'
 import { insertEdges } from '../graph/apply.ts'
+import { tell, tellProgress } from '../graph/changes.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Db } from '../graph/cursor.ts'
 import {
@@ -13,13 +14,14 @@ import {
   loadLogState,
   readCheckpoint,
   readLogHead,
+  renewCheckpoint,
   requirePrefix,
   writeCheckpoint,
   writeLeaves,
 } from '../graph/log-store.ts'
 import { EDGE, OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
 import type { LogState } from '../log/append.ts'
-import { type CheckpointSigner, signCheckpoint } from '../log/checkpoint.ts'
+import { type CheckpointSigner, isSignedBy, signCheckpoint } from '../log/checkpoint.ts'
 import type { Outcome } from '../receipt/entry.ts'
 import { makeReceiptEntry } from '../receipt/make.ts'
 
@@ -35,7 +37,7 @@ export interface SequenceDeps {
   registry: Hex
   origin: string
   sql: Sql
-  signers: readonly CheckpointSigner[]
+  signers: () => readonly CheckpointSigner[]
   /** What the contract holds in the newest block; null in a process that cannot ask. */
   anchored: (() => Promise<LogHead>) | null
   clock: Clock
@@ -107,7 +109,9 @@ export class SequenceStage {
             block: row.settledBlock,
           })),
         )
+        await tell(tx, repeated.map(toldDuplicate))
       }
+      await tellProgress(tx)
       return written
     })
     this.#state = grown.state
@@ -183,7 +187,10 @@ export class SequenceStage {
   async #publish(): Promise<void> {
     const { sql, anchored } = this.#deps
     const head = await readLogHead(sql)
-    if (head.size === 0 || (await readCheckpoint(sql, head.size)) !== null) return
+    if (head.size === 0) return
+    const signers = this.#deps.signers()
+    const signed = await readCheckpoint(sql, head.size)
+    if (signed !== null && isSignedBy(signed, signers)) return
     try {
       // Both: the index may not have come as far as the chain, and an endpoint may be behind the index.
       const [anchor] = await sql`select size, root from anchor order by seq desc limit 1`
@@ -205,12 +212,25 @@ export class SequenceStage {
         root: head.root,
         timestamp: Math.floor(this.#deps.clock.now() / 1000),
       },
-      this.#deps.signers,
+      signers,
     )
-    await writeCheckpoint(sql, head.size, head.root, note)
+    // After a rotation the newest checkpoint is signed again, so that who knows the new keys need not wait for a leaf.
+    await (signed === null ? writeCheckpoint : renewCheckpoint)(sql, head.size, head.root, note)
     this.#deps.logged.wake()
   }
 }
+
+const toldDuplicate = ({ index, facts: { submission, contributor, sensor, dataset } }: JudgedRow) =>
+  ({
+    kind: 'judged',
+    submission,
+    contributor,
+    sensor,
+    dataset,
+    index,
+    verdict: 'rejected',
+    reason: 'DUPLICATE',
+  }) as const
 
 interface JudgedRow {
   id: number
