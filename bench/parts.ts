@@ -100,7 +100,7 @@ export function startPipeline({ world, host, sql, mlDsa: by, pollMs }: Ingesting
     fetcher: createPayloadFetcher({ ...FETCHES, allowedPrivate: [host.url.slice('http://'.length)] }),
     sql,
     mlDsa: by,
-    signers: SIGNERS,
+    signers: () => SIGNERS,
     anchor: null,
     clock: systemClock,
     logger: silentLogger,

@@ -19,10 +19,13 @@ export type Role = keyof typeof ROLES
 /** Keys of 32 bytes by role; null where there is none. */
 export type RoleKeys = Record<Role, Uint8Array | null>
 
+/** Folder of the indexer's keys. */
+export const keyFolder = (config: Config): string => join(config.dataDir, 'keys')
+
 /** Where a role's key is looked for. */
 export const keySource = (config: Config, role: Role): KeySource & { file: string } => ({
   variable: ROLES[role].variable,
-  file: join(config.dataDir, 'keys', ROLES[role].file),
+  file: join(keyFolder(config), ROLES[role].file),
 })
 
 type Env = Readonly<Record<string, string | undefined>>

@@ -34,7 +34,8 @@ export interface PipelineDeps {
   fetcher: PayloadFetcher
   sql: Sql
   mlDsa: MlDsa
-  signers: readonly CheckpointSigner[]
+  /** Asked for each signature: keys are replaced while it runs. */
+  signers: () => readonly CheckpointSigner[]
   /** Null in a process that indexes but does not anchor. */
   anchor: { port: AnchorPort; settings: AnchorSettings } | null
   clock: Clock

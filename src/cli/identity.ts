@@ -80,7 +80,9 @@ export function createIdentity({ config }: Invocation, folder: string | undefine
 function requireAbsent(file: string): void {
   if (!existsSync(file)) return
   throw new DunesError('KEY_EXISTS', `there is a file at ${file} already`, {
-    hint: 'a key is never overwritten; name another folder: `dunes keygen FOLDER`',
+    hint:
+      'a key is never overwritten. On a devnet that was begun again this one is still good: `dunes register` registers it anew. ' +
+      'For a second contributor name another folder: `dunes keygen FOLDER`',
   })
 }
 
@@ -105,13 +107,14 @@ export async function openRegistry(call: Invocation, options: Options): Promise<
     )
   }
   if (client.chainId === DEV_CHAIN_ID && (await client.balance()) === 0n) {
-    await fund(rpcUrl, client.account)
+    await giveDevnetCurrency(rpcUrl, client.account)
     call.note(`Devnet: sent 10 ETH to ${client.account}\n`)
   }
   return client
 }
 
-async function fund(rpcUrl: string, to: Hex): Promise<void> {
+/** Sends an account of the devnet something to spend. Off the devnet the sender's key is worth nothing, and it fails. */
+export async function giveDevnetCurrency(rpcUrl: string, to: Hex): Promise<void> {
   const client = createClient({
     account: privateKeyToAccount(devPrivateKey(9)),
     transport: http(rpcUrl),

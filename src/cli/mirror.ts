@@ -11,7 +11,7 @@ import { CLOCK_ALLOWANCE_SECONDS } from '../mirror/checkpoint.ts'
 import { LogFolder } from '../mirror/folder.ts'
 import { type Followed, followLog } from '../mirror/follow.ts'
 import { httpSource } from '../mirror/http.ts'
-import { parseTrustPolicy, policyVkeys } from '../proof/trust-policy.ts'
+import { parseTrustPolicy, policyVkeys, retiredSigners } from '../proof/trust-policy.ts'
 import { exportLog as writeExport } from '../service/export.ts'
 import { type Action, failure, type Invocation, type Options } from './command.ts'
 import { readInput } from './files.ts'
@@ -98,7 +98,9 @@ async function readTrust(call: Invocation, options: Options): Promise<{ trust: L
   }
   const { bytes, from } = await readPolicy(call, options)
   const policy = parseTrustPolicy(bytes)
-  return { trust: { origin: policy.origin, vkeys: policyVkeys(policy), mlDsa, allowanceSeconds }, from }
+  const vkeys = policyVkeys(policy)
+  const retired = retiredSigners(policy)
+  return { trust: { origin: policy.origin, vkeys, retired, mlDsa, allowanceSeconds }, from }
 }
 
 function seconds(value: unknown, flag: string, otherwise: number): number {

@@ -32,6 +32,7 @@ const muMake = lazy(async () => (await import('./inspect.ts')).muMake)
 const muRepair = lazy(async () => (await import('./inspect.ts')).muRepair)
 const muShow = lazy(async () => (await import('./inspect.ts')).muShow)
 const initKeys = lazy(async () => (await import('./keys.ts')).initKeys)
+const rotateKeys = lazy(async () => (await import('./keys.ts')).rotateKeys)
 const listKeys = lazy(async () => (await import('./keys.ts')).listKeys)
 const exportLog = lazy(async () => (await import('./mirror.ts')).exportLog)
 const mirror = lazy(async () => (await import('./mirror.ts')).mirror)
@@ -109,6 +110,11 @@ function build(terminal: Terminal, outcome: Outcome): Command {
         '--signing-key <file>',
         'key file that signs payloads (DUNES_SIGNING_KEY, DUNES_SIGNING_KEY_FILE)',
       )
+  const asAdmin = (cmd: Command) =>
+    cmd.option(
+      '--admin-key <file>',
+      "key file of the contracts' administrator (DUNES_ADMIN_KEY, DUNES_ADMIN_KEY_FILE)",
+    )
   const asTransaction = (cmd: Command) =>
     asContributor(cmd).option('--dry-run', 'print the transaction and what it would cost, and send nothing')
   const toFile = (cmd: Command, text: string) => cmd.option('-o, --output <file>', text)
@@ -191,7 +197,16 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .option('--epoch-seconds <n>', 'length of an epoch', '86400')
   const keys = group('keys', 'keys of the indexer, one for each role')
   command(keys, 'init', 'make the keys that are missing', initKeys, storage)
-  command(keys, 'list', 'list roles, files and public keys', listKeys, storage)
+  command(keys, 'list', 'list roles, files and public keys, and those that were replaced', listKeys, storage)
+  asAdmin(
+    command(
+      keys,
+      'rotate <role>',
+      'replace the key of a role (receipt, checkpoint-ed25519, checkpoint-ml-dsa-44, anchor) and keep the old one',
+      rotateKeys,
+      [...storage, 'rpcUrls', 'chainId', 'anchor'],
+    ),
+  )
 
   const maml = group('maml', 'MAML payloads')
   toFile(

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  rmSync,
   statSync,
   writeSync,
 } from 'node:fs'
@@ -86,13 +87,23 @@ export function createKey(path: string, key: Uint8Array = randomBytes(KEY_BYTES)
       cause,
     })
   }
+  fill(descriptor, `${toHex(key)}\n`)
+  return new Uint8Array(key)
+}
+
+/** Writes a file that only its owner can read, durably, over whatever a broken-off write left at `path`. */
+export function writePrivateFile(path: string, text: string): void {
+  rmSync(path, { force: true })
+  fill(openSync(path, 'wx', 0o600), text)
+}
+
+function fill(descriptor: number, text: string): void {
   try {
-    writeSync(descriptor, `${toHex(key)}\n`)
+    writeSync(descriptor, text)
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)
   }
-  return new Uint8Array(key)
 }
 
 /**

@@ -130,6 +130,11 @@ export async function writeCheckpoint(sql: Sql, size: number, root: Uint8Array, 
   await sql`insert into checkpoint (size, root, note) values (${size}, ${root}, ${note}) on conflict do nothing`
 }
 
+/** Replaces the signatures of a published checkpoint by those of other keys. */
+export async function renewCheckpoint(sql: Sql, size: number, root: Uint8Array, note: string): Promise<void> {
+  await sql`update checkpoint set note = ${note} where size = ${size} and root = ${root}`
+}
+
 /**
  * Makes sure that `anchored`, a head that the chain holds, is a prefix of the log that is committed here up to `head`. Throws
  * `LOG_BEHIND` (retryable: the log may still be catching up) or `LOG_DIVERGED`: signing on would show two histories.

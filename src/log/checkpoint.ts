@@ -176,7 +176,13 @@ export function signCheckpoint(
 export function isSignedBy(note: string, signers: readonly CheckpointSigner[]): boolean {
   const id = ({ name, keyId }: { name: string; keyId: number }) => `${name} ${keyId}`
   const lines = parseNote(note).signatures.map(id).sort()
-  return lines.join('\n') === signers.map(({ vkey }) => id(vkey)).sort().join('\n')
+  return (
+    lines.join('\n') ===
+    signers
+      .map(({ vkey }) => id(vkey))
+      .sort()
+      .join('\n')
+  )
 }
 
 const verifyLine = (

@@ -1,6 +1,12 @@
 import { decodeUtf8, equalBytes } from '../core/bytes.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
-import { type Checkpoint, checkSigners, openCheckpoint, parseCheckpointBody } from '../log/checkpoint.ts'
+import {
+  type Checkpoint,
+  checkSignerSets,
+  openCheckpoint,
+  parseCheckpointBody,
+  type RetiredSigners,
+} from '../log/checkpoint.ts'
 import { LogError } from '../log/error.ts'
 import { parseNote } from '../log/note.ts'
 import { formatVkey, type Vkey } from '../log/vkey.ts'
@@ -13,6 +19,8 @@ export const CLOCK_ALLOWANCE_SECONDS = 300
 export interface LogTrust {
   readonly origin: string
   readonly vkeys: readonly Vkey[]
+  /** Sets of keys that signed before these did: a log is still under their last checkpoint until it grows. */
+  readonly retired?: readonly RetiredSigners[]
   readonly mlDsa: MlDsa
   /** See {@link CLOCK_ALLOWANCE_SECONDS}. */
   readonly allowanceSeconds?: number
@@ -30,9 +38,10 @@ const refuse = (message: string): never => {
  * mistyped key from a signature of an unknown type. Throws `CHECKPOINT_REFUSED` and `CHECKPOINT_FROM_FUTURE`.
  */
 export function judgeCheckpoint(note: Uint8Array, trust: LogTrust, now: number): Checkpoint {
-  const opened = openCheckpoint(note, trust)
+  const known = { ...trust, vkeys: knownKeys(trust) }
+  const opened = openCheckpoint(note, known)
   if (!opened.ok) return refuse(`the checkpoint is refused: ${strangers(note, trust)[0] ?? opened.reason}`)
-  const exact = checkSigners(opened, trust.vkeys)
+  const exact = checkSignerSets(opened, trust.vkeys, trust.retired)
   if (!exact.ok) return refuse(`the checkpoint is refused: ${strangers(note, trust)[0] ?? exact.reason}`)
   const latest = Math.floor(now / 1000) + (trust.allowanceSeconds ?? CLOCK_ALLOWANCE_SECONDS)
   for (const { vkey, timestamp } of opened.verified) {
@@ -46,8 +55,14 @@ export function judgeCheckpoint(note: Uint8Array, trust: LogTrust, now: number):
   return opened.checkpoint
 }
 
+const knownKeys = ({ vkeys, retired = [] }: LogTrust): Vkey[] => [
+  ...vkeys,
+  ...retired.flatMap((set) => set.vkeys),
+]
+
 /** What the lines are that no key of `trust` made, one phrase each. */
-function strangers(note: Uint8Array, { vkeys }: LogTrust): string[] {
+function strangers(note: Uint8Array, trust: LogTrust): string[] {
+  const vkeys = knownKeys(trust)
   try {
     return parseNote(note)
       .signatures.filter((line) => !vkeys.some((v) => v.name === line.name && v.keyId === line.keyId))

@@ -1,7 +1,7 @@
 import { anchorSlots, decodeAnchorCounts } from '../chain/slots.ts'
 import { equalBytes, fromHex, type Hex } from '../core/bytes.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
-import { type Checkpoint, checkSigners, openCheckpoint } from '../log/checkpoint.ts'
+import { type Checkpoint, checkSignerSets, openCheckpoint } from '../log/checkpoint.ts'
 import { parseTlogProof, type TlogProof } from '../log/tlog-proof.ts'
 import { type Entry, type ParsedEntry, parseEntry } from '../receipt/entry.ts'
 import {
@@ -18,7 +18,7 @@ import { type BlockHeader, readTrustedHeader } from './header.ts'
 import { once } from './once.ts'
 import type { RowKey } from './rows.ts'
 import { type KnownNodes, verifyAccount, verifySlot } from './trie.ts'
-import { policyVkeys, type TrustPolicy } from './trust-policy.ts'
+import { policyVkeys, retiredSigners, type TrustPolicy } from './trust-policy.ts'
 
 /** The anchored head, read from ReceiptAnchor's storage. */
 export interface AnchorHead {
@@ -76,7 +76,7 @@ export interface Context {
   /** The rows that come with a receipt signature. */
   receiptRows(): readonly (Row & { readonly receiptSig: Uint8Array })[]
   placement(): Placement
-  /** The checkpoint that the placement is under, signed by exactly the policy's keys. */
+  /** The checkpoint that the placement is under, signed by exactly the policy's keys, or by exactly a retired set of them. */
   checkpoint(): Checkpoint
   /** The header of the trusted block. */
   block(): BlockHeader
@@ -99,6 +99,8 @@ export function openContext(
 ): Context {
   const used = new Set<unknown>()
   const vkeys = policyVkeys(policy)
+  const retired = retiredSigners(policy)
+  const known = [...vkeys, ...retired.flatMap((set) => set.vkeys)]
   const one = isRowsBundle(bundle) ? null : bundle
   const many = isRowsBundle(bundle) ? bundle : null
 
@@ -125,9 +127,9 @@ export function openContext(
   })
   const checkpoint = once(() => {
     const note = many?.rows ? many.rows.checkpoint : tlogProof().checkpoint
-    const opened = openCheckpoint(note, { origin: policy.origin, vkeys, mlDsa })
+    const opened = openCheckpoint(note, { origin: policy.origin, vkeys: known, mlDsa })
     if (!opened.ok) throw new ClaimError(opened.reason)
-    const signers = checkSigners(opened, vkeys)
+    const signers = checkSignerSets(opened, vkeys, retired)
     if (!signers.ok) throw new ClaimError(signers.reason)
     return opened.checkpoint
   })

@@ -4,7 +4,7 @@ import { decodeUtf8, fromHex, type Hex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { type Json, parseJson } from '../core/json.ts'
 import { ML_DSA_SIZES } from '../core/ml-dsa.ts'
-import { isOrigin } from '../log/checkpoint.ts'
+import { isOrigin, type RetiredSigners } from '../log/checkpoint.ts'
 import { formatVkey, parseVkey, type Vkey } from '../log/vkey.ts'
 import { PolicyError } from './error.ts'
 import { fieldReader } from './fields.ts'
@@ -15,6 +15,12 @@ export interface ReceiptKey {
   pub: Hex
   fromIndex: number | null
   toIndex: number | null
+}
+
+/** Checkpoint keys that were replaced: those that together signed at sizes up to `toSize`, included; null is an open end. */
+export interface RetiredCheckpointKeys {
+  vkeys: string[]
+  toSize: number | null
 }
 
 /** Whom and what a verifier trusts: its own file, never part of a bundle (docs/proofs.md, "The trust policy"). */
@@ -31,6 +37,8 @@ export interface TrustPolicy {
   origin: string
   /** C2SP verifier keys, each of which must have signed a checkpoint: at least one, none twice. */
   checkpointVkeys: string[]
+  /** Sets of keys that signed before these did; each set stands for the other at the sizes that it signed. Absent where none was replaced. */
+  retiredCheckpointVkeys?: RetiredCheckpointKeys[]
   /** May be empty: then no receipt signature is trusted. */
   receiptKeys: ReceiptKey[]
   /** Version of the contracts' storage layout, 1. */
@@ -62,6 +70,7 @@ export function readTrustPolicy(value: Json): TrustPolicy {
   const root = f.object(value, '')
   const { chain, registry, anchor, pool, codeHashes, origin, checkpointVkeys, receiptKeys, layoutVersion } =
     root
+  const retired = root['retiredCheckpointVkeys']
   f.only(
     root,
     '',
@@ -75,7 +84,7 @@ export function readTrustPolicy(value: Json): TrustPolicy {
       'receiptKeys',
       'layoutVersion',
     ],
-    ['pool'],
+    ['pool', 'retiredCheckpointVkeys'],
   )
   const hashes = f.object(codeHashes, 'codeHashes')
   // A pool without its code hash would be trusted whatever it runs; a code hash without a pool is about nothing.
@@ -99,6 +108,13 @@ export function readTrustPolicy(value: Json): TrustPolicy {
     policy.pool = f.hex(pool, 'pool', 20)
     policy.codeHashes.pool = f.hex(hashes['pool'], 'codeHashes.pool', 32)
   }
+  if (retired !== undefined) {
+    policy.retiredCheckpointVkeys = f
+      .array(retired, 'retiredCheckpointVkeys')
+      .map((set, i) => retiredKeys(set, `retiredCheckpointVkeys[${i}]`))
+    if (policy.retiredCheckpointVkeys.length === 0)
+      refuse('retiredCheckpointVkeys', 'must name at least one set, or be left out')
+  }
   if (policy.layoutVersion !== LAYOUT_VERSION) refuse('layoutVersion', `must be ${LAYOUT_VERSION}`)
   try {
     evmChainId(policy.chain)
@@ -108,9 +124,22 @@ export function readTrustPolicy(value: Json): TrustPolicy {
   if (!isOrigin(policy.origin))
     refuse('origin', 'must be 1 to 128 printable ASCII characters without space and +')
   if (policy.checkpointVkeys.length === 0) refuse('checkpointVkeys', 'must name at least one key')
-  const vkeys = policyVkeys(policy).map(formatVkey)
-  if (new Set(vkeys).size !== vkeys.length) refuse('checkpointVkeys', 'names a key twice')
+  const requireOnce = (vkeys: readonly Vkey[], path: string) => {
+    if (new Set(vkeys.map(formatVkey)).size !== vkeys.length) refuse(path, 'names a key twice')
+  }
+  requireOnce(policyVkeys(policy), 'checkpointVkeys')
+  retiredSigners(policy).forEach(({ vkeys }, i) => {
+    requireOnce(vkeys, `retiredCheckpointVkeys[${i}].vkeys`)
+  })
   return policy
+
+  function retiredKeys(json: Json, path: string): RetiredCheckpointKeys {
+    const set = f.object(json, path)
+    f.only(set, path, ['vkeys', 'toSize'])
+    const vkeys = f.array(set['vkeys'], `${path}.vkeys`).map((v, i) => f.text(v, `${path}.vkeys[${i}]`))
+    if (vkeys.length === 0) refuse(`${path}.vkeys`, 'must name at least one key')
+    return { vkeys, toSize: set['toSize'] === null ? null : f.count(set['toSize'], `${path}.toSize`) }
+  }
 
   function receiptKey(json: Json, path: string): ReceiptKey {
     const key = f.object(json, path)
@@ -126,20 +155,25 @@ export function readTrustPolicy(value: Json): TrustPolicy {
 }
 
 /** The policy's checkpoint keys, parsed. Throws {@link PolicyError} on one whose key id does not match its key. */
-export function policyVkeys(policy: TrustPolicy): Vkey[] {
-  return policy.checkpointVkeys.map((text, i) => {
+export const policyVkeys = ({ checkpointVkeys }: TrustPolicy): Vkey[] =>
+  parseVkeys(checkpointVkeys, 'checkpointVkeys')
+
+/** The sets of keys that were replaced, parsed as {@link policyVkeys} does. */
+export const retiredSigners = ({ retiredCheckpointVkeys = [] }: TrustPolicy): RetiredSigners[] =>
+  retiredCheckpointVkeys.map(({ vkeys, toSize }, i) => ({
+    vkeys: parseVkeys(vkeys, `retiredCheckpointVkeys[${i}].vkeys`),
+    toSize,
+  }))
+
+const parseVkeys = (texts: readonly string[], path: string): Vkey[] =>
+  texts.map((text, i) => {
     try {
       return parseVkey(text)
     } catch (cause) {
-      throw new PolicyError(
-        `trust policy: checkpointVkeys[${i}]: ${cause instanceof Error ? cause.message : 'bad'}`,
-        {
-          cause,
-        },
-      )
+      const why = cause instanceof Error ? cause.message : 'bad'
+      throw new PolicyError(`trust policy: ${path}[${i}]: ${why}`, { cause })
     }
   })
-}
 
 /** The receipt keys that the policy holds valid at `index`; ends are inclusive and null is open. */
 export const receiptKeysAt = (policy: TrustPolicy, index: number): Uint8Array[] =>

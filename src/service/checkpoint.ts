@@ -16,14 +16,14 @@ export const checkpointSigner =
   (
     sql: Sql,
     origin: string,
-    signers: readonly CheckpointSigner[],
+    signers: () => readonly CheckpointSigner[],
     clock: Clock,
   ): NonNullable<ServiceContext['signCheckpoint']> =>
   async (size, root) => {
     const own = await rootAt(size, tileReader(sql))
     if (!equalBytes(own, root)) throw diverged(size)
     const timestamp = Math.floor(clock.now() / 1000)
-    await writeCheckpoint(sql, size, own, signCheckpoint({ origin, size, root: own, timestamp }, signers))
+    await writeCheckpoint(sql, size, own, signCheckpoint({ origin, size, root: own, timestamp }, signers()))
     return (await readCheckpoint(sql, size)) as string
   }
 

@@ -7,6 +7,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Deployment } from '../graph/cursor.ts'
+import type { RetiredCheckpointKeys } from '../proof/trust-policy.ts'
 import { BoundedQueue } from './queue.ts'
 
 /** A receipt key as the trust policy names it: valid for the indices from `fromIndex` to `toIndex`, both included. */
@@ -23,7 +24,10 @@ export const DEFAULT_QUOTA_BYTES = 64 * 1024 * 1024
 export const SIGNING_AT_ONCE = 1
 export const SIGNING_WAITING = 64
 
-/** Everything that the use cases need, passed in once by whoever composes a process. */
+/**
+ * Everything that the use cases need, passed in once by whoever composes a process. What is about keys may be a getter: keys are
+ * replaced while a process runs.
+ */
 export interface ServiceContext {
   readonly sql: Sql
   readonly logger: Logger
@@ -39,6 +43,8 @@ export interface ServiceContext {
   readonly receiptKeys: readonly ReceiptKeyPeriod[]
   /** Verifier keys of everybody who signs this log's checkpoints, as vkey lines. */
   readonly checkpointVkeys: readonly string[]
+  /** Sets of them that were replaced, with the largest size that each has signed. */
+  readonly retiredCheckpointVkeys: readonly RetiredCheckpointKeys[]
   /** Signs and stores the checkpoint of an anchored size and answers the note; null in a process without the keys. */
   readonly signCheckpoint: ((size: number, root: Uint8Array) => Promise<string>) | null
   /** How the chain source of this process is doing; null in a process that only serves. */
@@ -59,16 +65,20 @@ export type ServiceSettings = Pick<
   Partial<Omit<ServiceContext, 'signing'>>
 
 /** A context with everything that was not given left out: a process that reads the database and signs nothing. */
-export const createServiceContext = (settings: ServiceSettings): ServiceContext => ({
-  rpc: null,
-  receiptKey: null,
-  receiptKeys: [],
-  checkpointVkeys: [],
-  signCheckpoint: null,
-  source: () => null,
-  readiness: () => [],
-  payloadStored: () => {},
-  quotaBytes: DEFAULT_QUOTA_BYTES,
-  ...settings,
-  signing: new BoundedQueue(SIGNING_AT_ONCE, SIGNING_WAITING),
-})
+export function createServiceContext(settings: ServiceSettings): ServiceContext {
+  const defaults: Omit<ServiceContext, keyof ServiceSettings> & Partial<ServiceContext> = {
+    rpc: null,
+    receiptKey: null,
+    receiptKeys: [],
+    checkpointVkeys: [],
+    retiredCheckpointVkeys: [],
+    signCheckpoint: null,
+    source: () => null,
+    readiness: () => [],
+    payloadStored: () => {},
+    quotaBytes: DEFAULT_QUOTA_BYTES,
+    signing: new BoundedQueue(SIGNING_AT_ONCE, SIGNING_WAITING),
+  }
+  // Not spread: that would read getters once and for all.
+  return Object.defineProperties(defaults, Object.getOwnPropertyDescriptors(settings)) as ServiceContext
+}

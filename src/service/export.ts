@@ -51,6 +51,10 @@ export async function exportLog(
     trust: {
       origin: ctx.deployment.origin,
       vkeys: ctx.checkpointVkeys.map(parseVkey),
+      retired: ctx.retiredCheckpointVkeys.map(({ vkeys, toSize }) => ({
+        vkeys: vkeys.map(parseVkey),
+        toSize,
+      })),
       mlDsa: ctx.mlDsa,
     },
     clock: ctx.clock,

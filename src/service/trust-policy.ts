@@ -5,15 +5,19 @@ import { fromHex, type Hex, isHex, toHex } from '../core/bytes.ts'
 import type { Json } from '../core/json.ts'
 import type { Deployment } from '../graph/cursor.ts'
 import { readTrustPolicy, type TrustPolicy } from '../proof/trust-policy.ts'
-import type { ReceiptKeyPeriod, ServiceContext } from './context.ts'
+import type { ServiceContext } from './context.ts'
 import { ServiceError } from './error.ts'
 
+/** Who signs what: the part of a trust policy that rotations change. */
+export type TrustPolicyKeys = Pick<
+  ServiceContext,
+  'checkpointVkeys' | 'retiredCheckpointVkeys' | 'receiptKeys'
+>
+
 /** What a deployment's own trust policy is made of. */
-export interface TrustPolicySources {
+export interface TrustPolicySources extends TrustPolicyKeys {
   rpc: Rpc
   deployment: Deployment
-  checkpointVkeys: readonly string[]
-  receiptKeys: readonly ReceiptKeyPeriod[]
 }
 
 /**
@@ -24,18 +28,26 @@ export interface TrustPolicySources {
 export async function makeTrustPolicy({
   rpc,
   deployment,
-  checkpointVkeys,
-  receiptKeys,
+  ...keys
 }: TrustPolicySources): Promise<TrustPolicy> {
-  const { chain, registry, anchor, origin } = deployment
-  const [registryCode, anchorCode] = await Promise.all([codeHash(rpc, registry), codeHash(rpc, anchor)])
+  return withKeys({ ...deployment, codeHashes: await readCodeHashes(rpc, deployment) }, keys)
+}
+
+/** The policy of a deployment with these keys in it, whatever keys it had. Throws `PolicyError` where they make no policy. */
+export function withKeys(
+  deployment: Pick<TrustPolicy, 'chain' | 'registry' | 'anchor' | 'pool' | 'codeHashes' | 'origin'>,
+  { checkpointVkeys, retiredCheckpointVkeys, receiptKeys }: TrustPolicyKeys,
+): TrustPolicy {
+  const { chain, registry, anchor, pool, codeHashes, origin } = deployment
   const policy: TrustPolicy = {
     chain,
     registry,
     anchor,
-    codeHashes: { registry: registryCode, anchor: anchorCode },
+    ...(pool !== undefined && { pool }),
+    codeHashes,
     origin,
     checkpointVkeys: [...checkpointVkeys],
+    ...(retiredCheckpointVkeys.length > 0 && { retiredCheckpointVkeys: [...retiredCheckpointVkeys] }),
     receiptKeys: receiptKeys.map(({ publicKey, fromIndex, toIndex }) => ({
       pub: toHex(publicKey),
       fromIndex,
@@ -44,6 +56,14 @@ export async function makeTrustPolicy({
     layoutVersion: LAYOUT_VERSION,
   }
   return readTrustPolicy(policy as unknown as Json)
+}
+
+async function readCodeHashes(rpc: Rpc, deployment: Deployment): Promise<TrustPolicy['codeHashes']> {
+  const [registry, anchor] = await Promise.all([
+    codeHash(rpc, deployment.registry),
+    codeHash(rpc, deployment.anchor),
+  ])
+  return { registry, anchor }
 }
 
 async function codeHash(rpc: Rpc, address: Hex): Promise<Hex> {
@@ -55,11 +75,11 @@ async function codeHash(rpc: Rpc, address: Hex): Promise<Hex> {
   })
 }
 
-const made = new WeakMap<ServiceContext, Promise<TrustPolicy>>()
+const codeHashes = new WeakMap<Deployment, Promise<TrustPolicy['codeHashes']>>()
 
-/** The trust policy of the deployment that this process serves; asked of the chain once, as contract code never changes. */
+/** The trust policy of the deployment that this process serves, with the keys of now; code is asked of the chain once, as it never changes. */
 export async function deploymentTrustPolicy(ctx: ServiceContext): Promise<TrustPolicy> {
-  const { rpc, deployment, checkpointVkeys, receiptKeys } = ctx
+  const { rpc, deployment, checkpointVkeys } = ctx
   if (!rpc) {
     throw new ServiceError(
       'CHAIN_UNAVAILABLE',
@@ -76,11 +96,11 @@ export async function deploymentTrustPolicy(ctx: ServiceContext): Promise<TrustP
       exitCode: 3,
     })
   }
-  let policy = made.get(ctx)
-  if (!policy) {
-    policy = makeTrustPolicy({ rpc, deployment, checkpointVkeys, receiptKeys })
-    made.set(ctx, policy)
-    policy.catch(() => made.delete(ctx))
+  let hashes = codeHashes.get(deployment)
+  if (!hashes) {
+    hashes = readCodeHashes(rpc, deployment)
+    codeHashes.set(deployment, hashes)
+    hashes.catch(() => codeHashes.delete(deployment))
   }
-  return policy
+  return withKeys({ ...deployment, codeHashes: await hashes }, ctx)
 }

@@ -223,7 +223,7 @@ export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {
     }),
     sql,
     mlDsa,
-    signers: SIGNERS,
+    signers: () => SIGNERS,
     anchor: anchor && {
       port: evmAnchorPort({
         rpcUrl: world.rpcUrl,

@@ -57,7 +57,7 @@ beforeAll(async () => {
     rpc: createRpc({ urls: [world.rpcUrl], chainId: 31337 }),
     checkpointVkeys: SIGNERS.map((signer) => formatVkey(signer.vkey)),
     receiptKeys: [{ publicKey: RECEIPT_KEY.publicKey, fromIndex: 0, toIndex: null }],
-    signCheckpoint: checkpointSigner(sql, ORIGIN, SIGNERS, systemClock),
+    signCheckpoint: checkpointSigner(sql, ORIGIN, () => SIGNERS, systemClock),
   })
   const indexer = startIndexer(world, sql)
   await until(
