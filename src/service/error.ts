@@ -6,12 +6,13 @@ import { databaseError } from '../graph/connect.ts'
  * - `NOT_FOUND`: there is no such thing here.
  * - `PAYLOAD_NOT_HELD`: the bytes are not stored here.
  * - `NOT_LOGGED`, `NOT_ANCHORED`: it will be there later. Retryable.
- * - `BAD_CURSOR`, `BAD_ID`, `BAD_RANGE`: an argument that cannot be what it should.
+ * - `BAD_CURSOR`, `BAD_ID`, `BAD_RANGE`, `BAD_CELL`, `BAD_TIME`, `BAD_BUNDLE`: an argument that cannot be what it should.
  * - `PROOF_TOO_LARGE`: more rows or bytes than one bundle holds.
  * - `PAYLOAD_TOO_LARGE`, `PAYLOAD_HASH_MISMATCH`, `PAYLOAD_REFUSED`: an uploaded payload that is not kept.
  * - `CONTRIBUTOR_NOT_REGISTERED`, `CONTRIBUTOR_KEY_REFUSED`, `QUOTA_EXCEEDED`: who may not upload (now).
  * - `BUSY`: more asked at once than is done at once. Retryable.
  * - `NO_SIGNER`: this process has no receipt key, or none to sign checkpoints with.
+ * - `QUERIES_OFF`: this process has no connection on which queries of strangers may run.
  * - `CHAIN_UNAVAILABLE`: the chain's endpoint does not answer, or not with what was asked for. Retryable.
  */
 export type ServiceErrorCode =
@@ -22,6 +23,9 @@ export type ServiceErrorCode =
   | 'BAD_CURSOR'
   | 'BAD_ID'
   | 'BAD_RANGE'
+  | 'BAD_CELL'
+  | 'BAD_TIME'
+  | 'BAD_BUNDLE'
   | 'PROOF_TOO_LARGE'
   | 'PAYLOAD_TOO_LARGE'
   | 'PAYLOAD_HASH_MISMATCH'
@@ -31,6 +35,7 @@ export type ServiceErrorCode =
   | 'QUOTA_EXCEEDED'
   | 'BUSY'
   | 'NO_SIGNER'
+  | 'QUERIES_OFF'
   | 'CHAIN_UNAVAILABLE'
 
 export interface ServiceErrorOptions extends DunesErrorOptions {
