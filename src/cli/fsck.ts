@@ -8,7 +8,7 @@ import { rowCheck } from '../fsck/chain-rows.ts'
 import { type AuditState, auditDatabase, type DatabaseReport, readSubject } from '../fsck/database.ts'
 import type { FindingsState } from '../fsck/findings.ts'
 import type { ReceiptKey } from '../fsck/leaves.ts'
-import { type CheckpointKey, readCheckpointKey } from '../fsck/note.ts'
+import { type CheckpointKeySet, readCheckpointKey } from '../fsck/note.ts'
 import { type Published, publishedAt, publishedInDatabase } from '../fsck/published.ts'
 import type { Snapshot } from '../fsck/rows.ts'
 import { ChainReader } from '../fsck/rpc.ts'
@@ -201,7 +201,7 @@ async function anchoredHead(
 async function trustedKeys(
   call: Invocation,
   options: Options,
-): Promise<{ checkpointKeys: CheckpointKey[]; receiptKeys: ReceiptKey[] }> {
+): Promise<{ checkpointKeys: CheckpointKeySet[]; receiptKeys: ReceiptKey[] }> {
   let bytes: Uint8Array
   try {
     ;({ bytes } = await readPolicy(call, options))
@@ -214,7 +214,10 @@ async function trustedKeys(
   }
   const policy = parseTrustPolicy(bytes)
   return {
-    checkpointKeys: policy.checkpointVkeys.flatMap((line) => readCheckpointKey(line) ?? []),
+    checkpointKeys: [
+      { vkeys: policy.checkpointVkeys, toSize: null },
+      ...(policy.retiredCheckpointVkeys ?? []),
+    ].map(({ vkeys, toSize }) => ({ keys: vkeys.flatMap((line) => readCheckpointKey(line) ?? []), toSize })),
     receiptKeys: policy.receiptKeys.map(({ pub, fromIndex, toIndex }) => ({
       publicKey: fromHex(pub),
       fromIndex,

@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { DunesError, describeError } from './error.ts'
 import { type Json, parseJson } from './json.ts'
@@ -99,12 +99,14 @@ function envName(name: string): string {
 
 /** File in the data folder in which a running devnet says where it is. */
 export const DEVNET_FILE = 'devnet.json'
+const CONFIG_FILE = 'dunes.config.json'
+const DATA_FOLDER = '.dunes'
 
 export interface ConfigInput {
   /** Values given on the command line, by setting name; undefined ones are left out. */
   flags: Readonly<Record<string, unknown>>
   env: Readonly<Record<string, string | undefined>>
-  /** The working directory: where `dunes.config.json` and the data folder are looked for. */
+  /** The working directory: where `dunes.config.json` and the data folder are looked for, and then upwards from it. */
   cwd: string
   /** Whether a devnet that was started here answers for settings that nothing else gives. Off for the devnet itself. */
   devnet?: boolean
@@ -115,6 +117,7 @@ export interface ConfigInput {
  * then defaults. Throws `CONFIG_INVALID`, naming the setting and where it was given.
  */
 export function loadConfig({ flags, env, cwd, devnet = true }: ConfigInput): Config {
+  const base = baseFolder(cwd)
   const layers: [Config['sources'][string], Record<string, unknown>][] = [
     ['flag', defined(flags)],
     [
@@ -125,7 +128,7 @@ export function loadConfig({ flags, env, cwd, devnet = true }: ConfigInput): Con
         ),
       ),
     ],
-    ['config file', readSettings(join(cwd, 'dunes.config.json'))],
+    ['config file', readSettings(join(base, CONFIG_FILE))],
   ]
   // Without a prototype, so that a key called __proto__ is one more setting that there is not.
   const merged: Record<string, unknown> = Object.create(null)
@@ -138,7 +141,9 @@ export function loadConfig({ flags, env, cwd, devnet = true }: ConfigInput): Con
     }
   }
   for (const layer of layers) add(layer)
-  const dataDir = resolve(cwd, typeof merged['dataDir'] === 'string' ? merged['dataDir'] : '.dunes')
+  // A folder that a flag or variable names is relative to where it was typed, every other one to where the settings are.
+  const from = sources['dataDir'] === 'flag' || sources['dataDir'] === 'environment' ? cwd : base
+  const dataDir = resolve(from, typeof merged['dataDir'] === 'string' ? merged['dataDir'] : DATA_FOLDER)
   if (devnet) add(['running devnet', readSettings(join(dataDir, DEVNET_FILE))])
   const parsed = Settings.safeParse(merged)
   if (!parsed.success) {
@@ -154,6 +159,19 @@ export function loadConfig({ flags, env, cwd, devnet = true }: ConfigInput): Con
     )
   }
   return { ...parsed.data, dataDir, sources }
+}
+
+/**
+ * The folder that commands run in `cwd` are about: the nearest one, from `cwd` upwards, with a settings file or a data folder, else
+ * `cwd` itself. Above `cwd` both count only where they are the user's own: on a shared machine anybody may leave some in `/tmp`.
+ */
+function baseFolder(cwd: string): string {
+  const names = [CONFIG_FILE, DATA_FOLDER]
+  if (names.some((name) => existsSync(join(cwd, name)))) return cwd
+  const user = process.getuid?.()
+  for (let at = cwd, up = dirname(at); up !== at; at = up, up = dirname(at))
+    for (const name of names) if (statSync(join(up, name), { throwIfNoEntry: false })?.uid === user) return up
+  return cwd
 }
 
 const defined = (values: Readonly<Record<string, unknown>>): Record<string, unknown> =>

@@ -6,7 +6,7 @@ import { checkAnchors } from './anchors.ts'
 import { checkEdges } from './edges.ts'
 import { Findings, type FindingsState } from './findings.ts'
 import { BATCH, type Counts, LeafPass, type ReceiptKey } from './leaves.ts'
-import type { CheckpointKey } from './note.ts'
+import type { CheckpointKeySet } from './note.ts'
 import { checkReadingTables } from './reading-tables.ts'
 import { checkStrayReadings } from './readings.ts'
 import { checkKeys, checkOrigins, checkSchemas } from './registrations.ts'
@@ -34,7 +34,7 @@ export interface DatabaseAudit {
   readonly mlDsa: MlDsa
   readonly clock: Clock
   /** Keys that may sign checkpoints and receipts; without them signatures are not verified. */
-  readonly checkpointKeys: readonly CheckpointKey[]
+  readonly checkpointKeys: readonly CheckpointKeySet[]
   readonly receiptKeys: readonly ReceiptKey[]
   readonly progress?: (progress: Progress) => void
   /** What an earlier run saved; ignored where it is of another log or of a longer one. */

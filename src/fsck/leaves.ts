@@ -7,7 +7,7 @@ import type { SchemaFile } from '../maml/schema.ts'
 import { type EntryFacts, entryDifferences, readEntry, writeEntry } from './entry.ts'
 import type { Findings } from './findings.ts'
 import { possessionDigest, sha256, sha256Hex } from './hash.ts'
-import { type CheckpointKey, noteFault } from './note.ts'
+import { type CheckpointKeySet, noteFaultBySets } from './note.ts'
 import { type AuditPolicy, type PolicyList, policyAt } from './policy.ts'
 import { type Columns, checkReadings, type ExpectedReadings, readColumns, sameValue } from './readings.ts'
 import { isBefore } from './registrations.ts'
@@ -54,7 +54,7 @@ export interface LeafContext {
   readonly findings: Findings
   readonly counts: Counts
   readonly policies: PolicyList
-  readonly checkpointKeys: readonly CheckpointKey[]
+  readonly checkpointKeys: readonly CheckpointKeySet[]
   readonly receiptKeys: readonly ReceiptKey[]
   /** Rows of the leaf table. */
   readonly leafCount: number
@@ -398,7 +398,7 @@ export class LeafPass {
       return
     }
     counts.checkpoints++
-    const fault = noteFault(
+    const fault = noteFaultBySets(
       textOf(mark['note']),
       { origin: subject.origin, size, root },
       checkpointKeys,

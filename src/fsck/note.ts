@@ -12,6 +12,12 @@ export interface CheckpointKey {
   readonly publicKey: Uint8Array
 }
 
+/** Keys that signed together, at sizes up to `toSize`; null where that is open. */
+export interface CheckpointKeySet {
+  readonly keys: readonly CheckpointKey[]
+  readonly toSize: number | null
+}
+
 const ED25519 = 0x01
 const ML_DSA_44 = 0x06
 const NO_CONTEXT = new Uint8Array(0)
@@ -74,6 +80,27 @@ export function noteFault(
   return missing
     ? { field: 'signatures', expected: `one by ${missing.name}, type ${missing.type}`, found: 'none' }
     : null
+}
+
+/**
+ * {@link noteFault} for a log whose keys were replaced: a note is right when one of the sets that may have signed at its size
+ * finds no fault. Of several faults it is the first set's that is told. Without a set only the form is judged.
+ */
+export function noteFaultBySets(
+  note: string,
+  head: { origin: string; size: number; root: Uint8Array },
+  sets: readonly CheckpointKeySet[],
+  mlDsa: MlDsa,
+): ReturnType<typeof noteFault> {
+  if (sets.length === 0) return noteFault(note, head, [], mlDsa)
+  let first: ReturnType<typeof noteFault> = null
+  for (const { keys, toSize } of sets) {
+    if (toSize !== null && head.size > toSize) continue
+    const fault = noteFault(note, head, keys, mlDsa)
+    if (fault === null) return null
+    first ??= fault
+  }
+  return first ?? { field: 'signatures', expected: 'keys that may sign at this size', found: 'none' }
 }
 
 function verifies(

@@ -1,7 +1,7 @@
 import { fromBase64, type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
-import { type CheckpointKey, noteFault } from './note.ts'
+import { type CheckpointKeySet, noteFaultBySets } from './note.ts'
 import type { Snapshot } from './rows.ts'
 
 /** What a log has published: its size, and its entries by index. */
@@ -37,13 +37,13 @@ const TIMEOUT_MS = 20_000
 const MAX_BYTES = 256 * (65_535 + 2)
 
 /**
- * The log at a URL (C2SP tlog-tiles, docs/log.md): its newest checkpoint, which `keys` must have signed where any are given, and its
+ * The log at a URL (C2SP tlog-tiles, docs/log.md): its newest checkpoint, which one of `keys` must have signed where any are given, and its
  * entry bundles. Throws `FSCK_LOG_UNREACHABLE` (exit code 3), or `FSCK_CHECKPOINT` (exit code 1) where the checkpoint is not what it should be.
  */
 export async function publishedAt(
   url: string,
   origin: string,
-  keys: readonly CheckpointKey[],
+  keys: readonly CheckpointKeySet[],
   mlDsa: MlDsa,
 ): Promise<Published> {
   const base = url.replace(/\/$/, '')
@@ -54,7 +54,7 @@ export async function publishedAt(
       exitCode: 1,
     })
   if (!/^(?:0|[1-9][0-9]{0,15})$/.test(size)) throw fault('it has no size')
-  const wrong = noteFault(note, { origin, size: Number(size), root: rootOf(root) }, keys, mlDsa)
+  const wrong = noteFaultBySets(note, { origin, size: Number(size), root: rootOf(root) }, keys, mlDsa)
   if (wrong) throw fault(`${wrong.field}: expected ${wrong.expected}`)
   const total = Number(size)
   let held: { index: number; entries: Uint8Array[] } | null = null

@@ -53,7 +53,7 @@ export function parseTrustPolicy(bytes: Uint8Array): TrustPolicy {
   if (bytes.length > MAX_BYTES) throw new PolicyError(`a trust policy has at most ${MAX_BYTES} bytes`)
   let value: Json
   try {
-    value = parseJson(decodeUtf8(bytes), { maxDepth: 3 })
+    value = parseJson(decodeUtf8(bytes), { maxDepth: 4 })
   } catch (cause) {
     const what = cause instanceof DunesError ? cause.message : 'it is not UTF-8'
     throw new PolicyError(`the trust policy is not strict JSON: ${what}`, { cause })

@@ -102,7 +102,7 @@ export const audit = (tx: Sql | TransactionSql, more: Partial<DatabaseAudit> = {
     db: tx as TransactionSql,
     mlDsa,
     clock: systemClock,
-    checkpointKeys: CHECKPOINT_KEYS,
+    checkpointKeys: [{ keys: CHECKPOINT_KEYS, toSize: null }],
     receiptKeys: [],
     ...more,
   })

@@ -1,6 +1,6 @@
 import { fromHex, sha256, toHex } from '../../core/bytes.ts'
 import { explainClaim } from '../../proof/explain.ts'
-import { policyVkeys, type TrustPolicy } from '../../proof/trust-policy.ts'
+import { policyVkeys, retiredSigners, type TrustPolicy } from '../../proof/trust-policy.ts'
 import { objections, type Verification } from '../../proof/verify.ts'
 import { definitions, element } from './dom.ts'
 
@@ -62,9 +62,14 @@ export function showVerification({ claims, facts }: Verification): Node[] {
 
 /** Everything that the answer above rests on. */
 export function showTrust(policy: TrustPolicy, hash: string, hashFrom: string): Node[] {
-  const keys = policyVkeys(policy).map(
-    ({ name, keyId }) => `${name}, key id ${keyId.toString(16).padStart(8, '0')}`,
-  )
+  const named = ({ name, keyId }: { name: string; keyId: number }) =>
+    `${name}, key id ${keyId.toString(16).padStart(8, '0')}`
+  const keys = [
+    ...policyVkeys(policy).map(named),
+    ...retiredSigners(policy).map(
+      ({ vkeys, toSize }) => `before them, up to size ${toSize ?? 'any'}: ${vkeys.map(named).join(' and ')}`,
+    ),
+  ]
   const receipts = policy.receiptKeys.map(
     ({ pub, fromIndex, toIndex }) =>
       `${toHex(sha256(fromHex(pub))).slice(0, 18)}… for indices ${fromIndex ?? 0} to ${toIndex ?? 'any'}`,

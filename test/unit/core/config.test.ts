@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -52,6 +52,29 @@ describe('settings', () => {
       dataDir: join(cwd, 'elsewhere'),
     })
     expect(load().dataDir).toBe(join(cwd, '.dunes'))
+  })
+
+  it("are found upwards from the working directory, as far as they are one's own", () => {
+    const below = join(cwd, 'a', 'b')
+    mkdirSync(below, { recursive: true })
+    expect(load({ cwd: below }).dataDir).toBe(join(below, '.dunes'))
+    devnetFile({ port: 7 })
+    configFile({ chainId: 5 })
+    expect(load({ cwd: below })).toMatchObject({ port: 7, chainId: 5, dataDir: join(cwd, '.dunes') })
+    configFile({ dataDir: 'data' })
+    expect(load({ cwd: below }).dataDir).toBe(join(cwd, 'data'))
+    // What is typed is relative to where it is typed; what is nearer wins.
+    expect(load({ cwd: below, flags: { dataDir: 'mine' } }).dataDir).toBe(join(below, 'mine'))
+    mkdirSync(join(cwd, 'a', '.dunes'))
+    expect(load({ cwd: below })).toMatchObject({ port: 8000, dataDir: join(cwd, 'a', '.dunes') })
+  })
+
+  it.runIf(process.getuid?.() === 0)('are not taken from a stranger above the working directory', () => {
+    const below = join(cwd, 'a')
+    mkdirSync(below)
+    configFile({ port: 7 })
+    chownSync(join(cwd, 'dunes.config.json'), 65_534, 65_534)
+    expect(load({ cwd: below }).port).toBe(8000)
   })
 
   it('have three names that every host sets, beside their own', () => {

@@ -62,6 +62,24 @@ describe('parseTrustPolicy', () => {
     expect(read({ checkpointVkeys: [first, first] })).toThrow('names a key twice')
   })
 
+  it('reads sets of checkpoint keys that were replaced, and refuses those that are none', () => {
+    const { checkpointVkeys: vkeys } = policy
+    const set = { vkeys, toSize: 5 }
+    expect(read({ retiredCheckpointVkeys: [set] })()).toEqual({ ...policy, retiredCheckpointVkeys: [set] })
+    for (const bad of [
+      [],
+      {},
+      [vkeys],
+      [{ vkeys }],
+      [{ vkeys: [], toSize: 5 }],
+      [{ vkeys: ['x'], toSize: 5 }],
+      [{ vkeys: [vkeys[0], vkeys[0]], toSize: 5 }],
+      [{ vkeys, toSize: -1 }],
+      [{ ...set, note: '' }],
+    ])
+      expect(read({ retiredCheckpointVkeys: bad }), JSON.stringify(bad)).toThrow(PolicyError)
+  })
+
   it('refuses a receipt key with an unknown member or a bad range', () => {
     const key = policy.receiptKeys[0]!
     expect(read({ receiptKeys: [{ ...key, note: '' }] })).toThrow(PolicyError)

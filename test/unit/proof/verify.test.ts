@@ -205,6 +205,24 @@ describe('included', () => {
     expect(marks(good, policy)).toBe('-+00++')
   })
 
+  it('takes the lines of keys that were replaced, whole and up to the size that they signed', async () => {
+    const forged = await proofWorld({ forge: true })
+    const vkeys = world.policy.checkpointVkeys
+    const rotated = (toSize: number | null, by = vkeys) => ({
+      ...world.policy,
+      checkpointVkeys: forged.signers.map(({ vkey }) => formatVkey(vkey)),
+      retiredCheckpointVkeys: [{ vkeys: by, toSize }],
+    })
+    expect(marks(good, rotated(8))).toBe('++++++')
+    expect(marks(good, rotated(null))).toBe('++++++')
+    expect(marks({ ...good, tlogProof: await world.tlogProof(3, 8, forged.signers) }, rotated(8))).toBe('++++++')
+    expect(marks(good, rotated(7))).toBe('-+00++')
+    expect(claim('included', good, rotated(7)).reason).toContain('retired at size 7')
+    expect(marks(good, rotated(8, [vkeys[0] as string]))).toBe('-+00++')
+    const mixed = [world.signers[0]!, forged.signers[1]!]
+    expect(marks({ ...good, tlogProof: await world.tlogProof(3, 8, mixed) }, rotated(8))).toBe('-+00++')
+  })
+
   it('fails for keys of the same names that the policy does not know', async () => {
     const forged = await proofWorld({ forge: true })
     expect(marks({ ...good, tlogProof: await forged.tlogProof(3, 8) })).toBe('-+00++')
