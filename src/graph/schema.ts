@@ -342,6 +342,21 @@ export const checkpoint = pgTable('checkpoint', {
   note: text('note').notNull(),
 })
 
+/**
+ * Entries and checkpoints of this log that `dunes restore` took from a copy, verified, and that the log has not come to yet. The
+ * observed statements among them nobody could make again; all others are held against what is rebuilt. Each goes when its leaf is logged.
+ */
+export const restoredLeaf = pgTable('restored_leaf', {
+  index: int8('index').primaryKey(),
+  entry: bytea('entry').notNull(),
+})
+
+export const restoredCheckpoint = pgTable('restored_checkpoint', {
+  size: int8('size').primaryKey(),
+  root: bytea('root').notNull(),
+  note: text('note').notNull(),
+})
+
 /** ML-DSA-65 signatures over entries, made once when first asked for. */
 export const receiptSignature = pgTable('receipt_signature', {
   index: int8('index').primaryKey(),
