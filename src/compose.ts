@@ -18,6 +18,7 @@ import { connect, type Sql } from './graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from './graph/cursor.ts'
 import { openKeyRing } from './key-ring.ts'
 import { readKeys, requireKey } from './keys.ts'
+import { createMcpEndpoint } from './mcp/http.ts'
 import { createPayloadFetcher } from './payload/fetch.ts'
 import { createPipeline, type Pipeline } from './pipeline.ts'
 import { checkpointSigner } from './service/checkpoint.ts'
@@ -161,12 +162,15 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
 
     let api: Listening | null = null
     if (parts.serve) {
+      const mcp = createMcpEndpoint(service)
       const app: OpenAPIHono<ApiEnv> = createApi(service, {
         allowedHosts: config.allowedHosts,
         allowedOrigins: config.allowedOrigins,
+        mcp,
       })
       api = await listen(app, { host: config.host, port: config.port })
       closing.push(api.close)
+      closing.push(mcp.close)
       logger.info({ url: api.url }, 'API listening')
     }
     const stopping = new AbortController()

@@ -1,4 +1,5 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
+import { createMcpEndpoint, type McpEndpoint } from '../mcp/http.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { catalogRoutes } from './catalog.ts'
 import { contributorRoutes } from './contributors.ts'
@@ -19,12 +20,14 @@ export interface ApiSettings {
   allowedHosts?: readonly string[]
   /** Origins of web pages that may ask this server; none unless told (no CORS). */
   allowedOrigins?: readonly string[]
+  /** What answers at /mcp; this server's own tools unless given. */
+  mcp?: McpEndpoint
 }
 
 /** The REST API (docs/api.md) over the use cases of src/service. Every error is a problem document (RFC 9457). */
 export function createApi(
   ctx: ServiceContext,
-  { allowedHosts = [], allowedOrigins = [] }: ApiSettings = {},
+  { allowedHosts = [], allowedOrigins = [], mcp = createMcpEndpoint(ctx) }: ApiSettings = {},
 ): OpenAPIHono<ApiEnv> {
   const app = new OpenAPIHono<ApiEnv>({
     defaultHook: (result) => {
@@ -53,6 +56,7 @@ export function createApi(
   logRoutes(app, ctx)
   operationRoutes(app, ctx)
   pageRoutes(app)
+  app.all('/mcp', (c) => mcp.fetch(c.req.raw))
   docsRoutes(app, ctx)
 
   const methodsAt = allowedMethods(app)

@@ -68,6 +68,8 @@ export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceCont
         vkeys: '/vkeys',
         trust_policy: '/trust-policy.json',
         verify: '/verify',
+        mcp: '/mcp',
+        llms: '/llms.txt',
       },
     }),
   )

@@ -27,6 +27,7 @@ const doctor = lazy(async () => (await import('./doctor.ts')).doctor)
 const mamlInspect = lazy(async () => (await import('./inspect.ts')).mamlInspect)
 const mamlSign = lazy(async () => (await import('./inspect.ts')).mamlSign)
 const mamlVerify = lazy(async () => (await import('./inspect.ts')).mamlVerify)
+const mcp = lazy(async () => (await import('./mcp.ts')).mcp)
 const muCheck = lazy(async () => (await import('./inspect.ts')).muCheck)
 const muMake = lazy(async () => (await import('./inspect.ts')).muMake)
 const muRepair = lazy(async () => (await import('./inspect.ts')).muRepair)
@@ -136,6 +137,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
   ])
   add('index', 'index and anchor a deployment, without the API', index, [...chain, ...indexing, 'logLevel'])
   add('serve', 'serve the API over a database that others index', serve, [...chain, ...http, 'logLevel'])
+  add('mcp', 'serve AI clients on standard input and output (Model Context Protocol)', mcp, [...chain, 'logLevel'])
   add('migrate', 'bring a database up to date', migrateDatabase)
   add('doctor', 'look at everything that a deployment depends on and say what to do', doctor, [
     ...chain,

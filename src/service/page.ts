@@ -23,35 +23,46 @@ const checkOf = (list: string, key: Uint8Array): Uint8Array =>
   sha256(utf8(`dunes.cursor/v1\0${list}\0`), key).subarray(0, CHECK_BYTES)
 
 /** Opaque cursor: the items of `list` after it have keys below `key` (an integer from 0 to 2^53 - 1). */
-export function encodeCursor(list: string, key: number): string {
-  const bytes = u64be(key)
-  return toBase64(concat(bytes, checkOf(list, bytes)))
+export const encodeCursor = (list: string, key: number): string => encodeKey(list, u64be(key))
+
+/** Opaque cursor of a list whose keys are the bytes `key`, always as many. */
+export const encodeKey = (list: string, key: Uint8Array): string =>
+  toBase64(concat(key, checkOf(list, key)))
     .replaceAll('+', '-')
     .replaceAll('/', '_')
     .replace(/=+$/, '')
-}
 
 /** The key in a cursor of `list`. Throws `BAD_CURSOR` on any text that {@link encodeCursor} did not give for it. */
 export function decodeCursor(list: string, cursor: string): number {
-  const key = readCursor(list, cursor)
-  if (key !== null) return key
-  throw new ServiceError('BAD_CURSOR', 'the cursor is not one that this list gave', {
-    hint: 'pass next_cursor of the page before, unchanged, or leave it out to begin at the newest',
-  })
+  const value = Number(toBigInt(decodeKey(list, cursor, 8)))
+  if (Number.isSafeInteger(value)) return value
+  throw badCursor()
 }
 
-function readCursor(list: string, cursor: string): number | null {
-  if (!/^[A-Za-z0-9_-]{22}$/.test(cursor)) return null
+/** The key of `length` bytes in a cursor of `list`. Throws `BAD_CURSOR` on any text that {@link encodeKey} did not give for it. */
+export function decodeKey(list: string, cursor: string, length: number): Uint8Array {
+  const key = readKey(list, cursor, length)
+  if (key !== null) return key
+  throw badCursor()
+}
+
+const badCursor = (): ServiceError =>
+  new ServiceError('BAD_CURSOR', 'the cursor is not one that this list gave', {
+    hint: 'pass next_cursor of the page before, unchanged, or leave it out to begin at the newest',
+  })
+
+function readKey(list: string, cursor: string, length: number): Uint8Array | null {
+  if (!/^[A-Za-z0-9_-]+$/.test(cursor)) return null
   let bytes: Uint8Array
   try {
-    bytes = fromBase64(`${cursor.replaceAll('-', '+').replaceAll('_', '/')}==`)
+    const padding = '='.repeat((4 - (cursor.length % 4)) % 4)
+    bytes = fromBase64(`${cursor.replaceAll('-', '+').replaceAll('_', '/')}${padding}`)
   } catch {
     return null
   }
-  const key = bytes.subarray(0, 8)
-  if (!equalBytes(bytes.subarray(8), checkOf(list, key))) return null
-  const value = Number(toBigInt(key))
-  return Number.isSafeInteger(value) ? value : null
+  if (bytes.length !== length + CHECK_BYTES) return null
+  const key = bytes.subarray(0, length)
+  return equalBytes(bytes.subarray(length), checkOf(list, key)) ? key : null
 }
 
 /** The bounds of one page's query: keys below `before`, and one row more than the page to see whether another follows. */

@@ -11,7 +11,9 @@ const RANKS: readonly (readonly string[])[] = [
   ['chain', 'payload', 'maml', 'receipt', 'log', 'fsck'],
   ['anchor', 'graph', 'mirror', 'proof', 'rewards', 'query'],
   ['ingest', 'service', 'explorer'],
-  ['api', 'mcp'],
+  ['mcp'],
+  ['api'],
+  ['client'],
   ['cli'],
 ]
 /**
