@@ -28,14 +28,17 @@ export interface Unjudged {
   settledBlock: number
   settledHash: Hex
   settledTime: number
+  /** The entry that the log has had for it, where a restore brought that back. */
+  restored: Uint8Array | null
 }
 
 /** The first `limit` settled submissions without a verdict, by index, without those whose internal ids are in `skip`. */
 export async function readUnjudged(sql: Sql, limit: number, skip: readonly number[]): Promise<Unjudged[]> {
   const rows = await sql`
-    select u.*, c.account, s.name as sensor_name, d.name as dataset_name
+    select u.*, c.account, s.name as sensor_name, d.name as dataset_name, r.entry as restored
     from submission u
     join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
+    left join restored_leaf r on r.index = u.index
     where u.verdict is null and u.index is not null
       and not exists (select from unnest(${skip as number[]}::bigint[]) as s(id) where s.id = u.id)
     order by u.index limit ${limit}`
@@ -56,6 +59,7 @@ export async function readUnjudged(sql: Sql, limit: number, skip: readonly numbe
     settledBlock: row['settled_block'],
     settledHash: toHex(row['settled_hash']),
     settledTime: row['settled_time'],
+    restored: row['restored'] && new Uint8Array(row['restored']),
   }))
 }
 
@@ -138,6 +142,8 @@ export interface Retrieval {
 export interface Judged {
   submission: Unjudged
   judgement: Judgement
+  /** Whether it is what a restored entry says, and not what the payload does. */
+  restored: boolean
   /** The schema file in force at the submission; null where the registered bytes are none. */
   schema: SchemaFile | null
   /** Null where nobody was asked. */
@@ -150,8 +156,8 @@ export interface Judged {
  */
 export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Promise<Set<number>> {
   return sql.begin(async (tx) => {
-    const stored = judged.map(({ judgement: { read, detail } }): StoredJudgement => {
-      if (!read) return { read: null, detail: printable(detail) }
+    const stored = judged.map(({ judgement: { read, detail }, restored }): StoredJudgement => {
+      if (!read) return { read: null, detail: printable(detail), ...(restored && { restored }) }
       const { payload: _, ...facts } = read
       return { read: facts, detail: printable(detail) }
     })

@@ -35,6 +35,8 @@ export interface StoredJudgement {
   } | null
   /** For people; no part of the leaf. */
   detail: string | null
+  /** Taken from a restored entry, as the payload was gone: the leaf is that entry. */
+  restored?: true
 }
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' })

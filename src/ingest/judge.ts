@@ -25,7 +25,8 @@ import { backoffMs } from '../payload/backoff.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
 import { type FetchOutcome, unavailable, type What } from '../payload/outcome.ts'
 import { judgeUri } from '../payload/uri.ts'
-import { judge, readSchemaFile } from '../receipt/judge.ts'
+import { type Entry, parseEntry } from '../receipt/entry.ts'
+import { type Judgement, judge, readSchemaFile } from '../receipt/judge.ts'
 import type { LeafPolicy } from '../receipt/policy.ts'
 
 /** How many submissions may be sought at once. Each costs a few kilobytes, and its place for one grace at most. */
@@ -57,11 +58,16 @@ export interface JudgeDeps {
   judged: Wake
 }
 
+/** The verdict of an entry. */
+type Statement = Pick<Entry, 'verdict' | 'reason' | 'observed'>
+
 /** One submission whose payload is being sought. */
 interface Search {
   due: Unjudged
   /** Null where nobody need be asked: the outcome or the URI decides. */
   uri: string | null
+  /** What the log has said of it, where a restore brought that back. */
+  statement: Statement | null
   attempts: number
   /** Local milliseconds when the first attempt was asked for; null before it. */
   soughtSince: number | null
@@ -172,7 +178,7 @@ export class JudgeStage {
   }
 
   async #findStored(search: Search): Promise<void> {
-    if (search.uri === null || search.bytes) return
+    if (search.uri === null || search.bytes || search.statement?.observed) return
     const bytes = await getPayload(this.#deps.sql, fromHex(search.due.payload.sha256))
     // A stored payload of another length than the one declared is not what was submitted.
     if (bytes?.length === search.due.payload.bytes) this.#hold(search, bytes)
@@ -188,6 +194,7 @@ export class JudgeStage {
       const search: Search = {
         due,
         uri: due.outcome === 'validated' && judgeUri(text) === null ? text : null,
+        statement: due.restored && parseEntry(due.restored).entry,
         attempts: 0,
         soughtSince: null,
         late: false,
@@ -223,8 +230,10 @@ export class JudgeStage {
   }
 
   #isDecided(search: Search, position: Position, policy: LeafPolicy): boolean {
-    const { due, uri, bytes, failure, soughtSince, late } = search
+    const { due, uri, statement, bytes, failure, soughtSince, late } = search
     if (uri === null || bytes) return true
+    // The log has stated it before: nobody is asked again.
+    if (statement?.observed) return due.settledBlock <= position.final.number
     if (!isGraceOver(due, position, policy)) return false
     if (failure && !(late && failure.retryable)) return true
     if (soughtSince === null) return false
@@ -243,6 +252,7 @@ export class JudgeStage {
     const now = clock.now()
     const { due, uri } = search
     if (uri === null || search.running || search.nextAt > now || !this.#hasRoom()) return
+    if (search.statement?.observed) return
     if (search.soughtSince === null) {
       search.soughtSince = now
       search.late = graceOver
@@ -309,7 +319,15 @@ export class JudgeStage {
 
   async #verdict(search: Search, keys: readonly RegisteredKey[], policy: LeafPolicy): Promise<Judged> {
     const { mlDsa, metrics, chain } = this.#deps
-    const { due, bytes, uri } = search
+    const { due, bytes, uri, statement } = search
+    if (statement && !statement.observed && uri !== null && !bytes)
+      return {
+        submission: due,
+        judgement: restoredJudgement(statement),
+        restored: true,
+        schema: null,
+        retrieval: retrievalOf(search),
+      }
     const key = keys.findLast((candidate) => candidate.keyId === due.keyId) ?? null
     const file = await this.#schema(due.schemaSha256, policy)
     const end = metrics.judgeSeconds.startTimer()
@@ -333,7 +351,7 @@ export class JudgeStage {
       { mlDsa, sha256: nativeSha256, schemaFile: () => file },
     )
     end()
-    return { submission: due, judgement, schema: file, retrieval: retrievalOf(search) }
+    return { submission: due, judgement, restored: false, schema: file, retrieval: retrievalOf(search) }
   }
 
   async #schema(sha256: Hex, policy: LeafPolicy): Promise<SchemaFile | null> {
@@ -364,6 +382,15 @@ export class JudgeStage {
     }
   }
 }
+
+/** What the log has said of a payload that was read then and is gone now. */
+const restoredJudgement = ({ verdict, reason, observed }: Statement): Judgement => ({
+  verdict,
+  reason,
+  observed,
+  read: null,
+  detail: 'The payload was gone when the log was restored: this is what its entry says.',
+})
 
 const NO_BYTES = new Uint8Array()
 

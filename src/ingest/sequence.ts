@@ -1,4 +1,4 @@
-import { type Hex, sha256, toHex } from '../core/bytes.ts'
+import { equalBytes, type Hex, sha256, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
@@ -19,11 +19,12 @@ import {
   writeCheckpoint,
   writeLeaves,
 } from '../graph/log-store.ts'
+import { lastRestored, readRestored, takeRestored } from '../graph/restored.ts'
 import { EDGE, OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
 import type { LogState } from '../log/append.ts'
 import { type CheckpointSigner, isSignedBy, signCheckpoint } from '../log/checkpoint.ts'
-import type { Outcome } from '../receipt/entry.ts'
-import { makeReceiptEntry } from '../receipt/make.ts'
+import { type Outcome, type ParsedEntry, parseEntry } from '../receipt/entry.ts'
+import { makeReceiptEntry, type ReceiptJudgement } from '../receipt/make.ts'
 
 /** Leaves added in one transaction. */
 const BATCH = 512
@@ -56,6 +57,8 @@ export interface SequenceDeps {
 export class SequenceStage {
   readonly #deps: SequenceDeps
   #state: LogState | null = null
+  /** The largest index whose entry a restore brought back and that is not logged, -1 for none. */
+  #restoredUpTo = -1
   #publishedAt = 0
 
   constructor(deps: SequenceDeps) {
@@ -84,17 +87,29 @@ export class SequenceStage {
   async #append(): Promise<number> {
     const { sql, clock, logger, metrics } = this.#deps
     const started = clock.now()
-    this.#state ??= await loadLogState(sql)
+    if (this.#state === null) {
+      this.#state = await loadLogState(sql)
+      this.#restoredUpTo = await lastRestored(sql)
+    }
     const before = this.#state
     const rows = await this.#judgedFrom(before.size)
     if (rows.length === 0) return 0
     const grown = await sql.begin(async (tx) => {
       const duplicates = await this.#findDuplicates(tx, rows)
+      const restored =
+        before.size <= this.#restoredUpTo
+          ? await readRestored(tx, before.size, before.size + rows.length)
+          : null
       const leaves = rows.map((row) => {
         const duplicate = duplicates.has(row.id)
-        return { submission: row.id, entry: this.#entry(row, duplicate) }
+        const kept = restored?.get(row.index)
+        return {
+          submission: row.id,
+          entry: kept ? this.#restoredEntry(row, duplicate, kept) : this.#entry(row, duplicate),
+        }
       })
       const written = await writeLeaves(tx, before, leaves)
+      if (restored) await takeRestored(tx, before.size + rows.length)
       const repeated = rows.filter((row) => duplicates.has(row.id))
       if (repeated.length > 0) {
         await tx`
@@ -170,6 +185,27 @@ export class SequenceStage {
     return out
   }
 
+  /** The entry that a restore brought back, which must be the one that is made now. Throws `LEAF_DIFFERS`. */
+  #restoredEntry(row: JudgedRow, duplicate: boolean, kept: Uint8Array): Uint8Array {
+    const { origin, chain, registry } = this.#deps
+    const facts = { origin, chain, registry, ...row.facts }
+    // Without its payload an entry can be held against the chain alone.
+    const made = row.judgement.restored
+      ? makeReceiptEntry(facts, receiptJudgement(parseEntry(kept)))
+      : this.#entry(row, duplicate)
+    if (equalBytes(made, kept)) return kept
+    const field = differingField(parseEntry(made), parseEntry(kept))
+    throw new DunesError(
+      'LEAF_DIFFERS',
+      `leaf ${row.index} (${row.facts.submission}) is made with another ${field} than the restored entry has`,
+      {
+        hint: 'nothing is logged or signed; run `dunes doctor`, which names the ways out',
+        exitCode: 3,
+        details: { index: row.index, field },
+      },
+    )
+  }
+
   #entry(row: JudgedRow, duplicate: boolean): Uint8Array {
     const { origin, chain, registry } = this.#deps
     return makeReceiptEntry(
@@ -231,6 +267,35 @@ const toldDuplicate = ({ index, facts: { submission, contributor, sensor, datase
     verdict: 'rejected',
     reason: 'DUPLICATE',
   }) as const
+
+/** What an entry says of the payload, as if it had been judged just now. */
+function receiptJudgement({ entry, original, timestamp }: ParsedEntry): ReceiptJudgement {
+  const { verdict, reason, observed, readings, payloadSig, mirrorSha256 } = entry
+  return {
+    verdict,
+    reason,
+    observed,
+    read:
+      mirrorSha256 === null
+        ? null
+        : {
+            readings: readings ?? 0,
+            // The line's names are joined by what they may hold themselves; only their text is asked for.
+            names: [original.slice(0, -'_data'.length)],
+            firstTimestamp: timestamp,
+            signatureSha256: payloadSig.sha256,
+            signedBytesSha256: mirrorSha256,
+            mirrorSha256,
+          },
+  }
+}
+
+/** Name of the first field, or line, that two entries do not share. */
+function differingField(a: ParsedEntry, b: ParsedEntry): string {
+  const fields = Object.keys(a.entry) as (keyof ParsedEntry['entry'])[]
+  const field = fields.find((name) => JSON.stringify(a.entry[name]) !== JSON.stringify(b.entry[name]))
+  return field ?? (a.original === b.original ? 'timestamp' : 'list of value names')
+}
 
 interface JudgedRow {
   id: number
