@@ -27,6 +27,14 @@ export interface MlDsa {
     signature: Uint8Array,
     context: Uint8Array,
   ): boolean
+  /** `verify` on another thread, for whoever must not be held up; absent where the runtime has none. Never rejects. */
+  verifyAside?(
+    level: MlDsaLevel,
+    publicKey: Uint8Array,
+    message: Uint8Array,
+    signature: Uint8Array,
+    context: Uint8Array,
+  ): Promise<boolean>
 }
 
 const sets = { 44: ml_dsa44, 65: ml_dsa65 } as const

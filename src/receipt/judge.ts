@@ -75,11 +75,32 @@ export interface JudgeTools {
   schemaFile?: (bytes: Uint8Array) => SchemaFile | null
 }
 
+/** A question that judging asks on its way: whether `payload` is signed by `publicKey`. */
+export interface SignatureCheck {
+  readonly payload: MamlPayload
+  readonly publicKey: Uint8Array
+}
+
 /**
  * The verdict on one settled submission, but for `DUPLICATE` (see {@link judgeDuplicate}): a pure function of its
  * facts. Reasons are looked for in the order of `REASONS`, so that the first found is the one to report.
  */
 export function judge(facts: JudgeFacts, tools: JudgeTools): Judgement {
+  const steps = judging(facts, tools)
+  for (let step = steps.next(); ; ) {
+    if (step.done) return step.value
+    step = steps.next(verifyMaml(step.value.payload, step.value.publicKey, tools.mlDsa))
+  }
+}
+
+/**
+ * {@link judge} for whoever checks signatures elsewhere, such as on other threads: yields each signature to be checked, is told whether it
+ * is valid, and returns the verdict. What is refused without looking at the signature yields nothing.
+ */
+export function* judging(
+  facts: JudgeFacts,
+  tools: Omit<JudgeTools, 'mlDsa'>,
+): Generator<SignatureCheck, Judgement, boolean> {
   const hash = tools.sha256 ?? sha256
   const unread = (reason: Reason, detail: string | null = null): Judgement => ({
     verdict: 'rejected',
@@ -115,7 +136,7 @@ export function judge(facts: JudgeFacts, tools: JudgeTools): Judgement {
     mirrorSha256: toHex(hash(mirrorBytes(bytes))),
     payload,
   }
-  const found = findReason(facts, payload, tools)
+  const found = yield* findReason(facts, payload, tools)
   return {
     verdict: found ? 'rejected' : 'accepted',
     reason: found?.[0] ?? null,
@@ -143,15 +164,21 @@ const printable = (text: string): string =>
 
 type Found = readonly [reason: Reason, detail: string | null]
 
-function findReason(facts: JudgeFacts, payload: MamlPayload, tools: JudgeTools): Found | null {
+function* findReason(
+  facts: JudgeFacts,
+  payload: MamlPayload,
+  tools: Omit<JudgeTools, 'mlDsa'>,
+): Generator<SignatureCheck, Found | null, boolean> {
   const { key, policy } = facts
   const schema = (tools.schemaFile ?? ((bytes) => readSchemaFile(bytes, policy)))(facts.schema)
   const mismatch = metadataMismatch(facts, payload, schema)
   if (mismatch) return ['METADATA_MISMATCH', mismatch]
   if (!key?.possessionValid) return ['KEY_UNKNOWN', null]
-  const valid = verifyMaml(payload, key.publicKey, tools.mlDsa)
-  if (!valid && facts.earlierKeys.some((earlier) => verifyMaml(payload, earlier, tools.mlDsa)))
-    return ['KEY_REVOKED', null]
+  // Without a signature in form there is nothing that any key could have made.
+  const present = payload.signature.kind === 'present'
+  const valid = present && (yield { payload, publicKey: key.publicKey })
+  if (present && !valid)
+    for (const publicKey of facts.earlierKeys) if (yield { payload, publicKey }) return ['KEY_REVOKED', null]
   if (payload.signature.kind === 'missing') return ['SIGNATURE_MISSING', null]
   if (payload.signature.kind === 'malformed')
     return ['SIGNATURE_INVALID', 'the signature value is not 0x and 6,618 lower-case hex digits']
