@@ -10,6 +10,7 @@ import type { Figure } from './measure.ts'
 import { benchProof } from './proof.ts'
 import { benchReceipt } from './receipt.ts'
 import { type Bench, openScratch } from './scratch.ts'
+import { benchServe } from './serve.ts'
 import { benchSignature } from './signature.ts'
 
 /** The groups of figures, in the order in which they run. */
@@ -20,6 +21,7 @@ const GROUPS: Readonly<Record<string, { about: string; run: (bench: Bench) => Pr
   receipt: { about: 'entries and .mu receipts', run: benchReceipt },
   log: { about: 'a Merkle log of a million leaves, and checkpoints', run: benchLog },
   proof: { about: 'size and offline verification of proof bundles', run: benchProof },
+  serve: { about: 'proofs and tiles of ten million leaves, over HTTP', run: benchServe },
   gas: { about: 'gas of the contracts, on anvil', run: benchGas },
   ingest: { about: 'the whole indexer, on anvil and PostgreSQL', run: benchIngest },
 }

@@ -112,8 +112,8 @@ export async function loadState(size: number, readTile: ReadTile): Promise<LogSt
     { length: size === 0 ? 0 : size.toString(2).length },
     (): Uint8Array | undefined => undefined,
   )
-  wanted.forEach(({ level }, i) => {
-    const bytes = (read[i] as Uint8Array).slice()
+  wanted.forEach(({ level, width }, i) => {
+    const bytes = (read[i] as Uint8Array).slice(0, width * HASH_BYTES)
     partial[level] = bytes
     let nodes = splitHashes(bytes)
     for (let height = level * TILE_HEIGHT; nodes.length > 0; height++) {

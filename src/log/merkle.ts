@@ -10,14 +10,18 @@ export const MAX_PROOF_HASHES = 53
 
 // RFC 6962 section 2.1: different first bytes, so that no leaf can be passed off as an inner node.
 const LEAF_PREFIX = new Uint8Array([0])
-const NODE_PREFIX = new Uint8Array([1])
+// Filled anew for every node: there are more of them than anything else that is hashed here.
+const NODE_INPUT = new Uint8Array(1 + 2 * HASH_BYTES).fill(1, 0, 1)
 
 /** Leaf hash of `entry`, of any length: SHA-256(0x00 || entry), RFC 6962 section 2.1. */
 export const leafHash = (entry: Uint8Array): Uint8Array => sha256(concat(LEAF_PREFIX, entry))
 
 /** Hash of an inner node over two 32-byte hashes: SHA-256(0x01 || left || right), RFC 6962 section 2.1. */
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Uint8Array =>
-  sha256(concat(NODE_PREFIX, left, right))
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+  NODE_INPUT.set(left, 1)
+  NODE_INPUT.set(right, 1 + HASH_BYTES)
+  return sha256(NODE_INPUT)
+}
 
 /** Root of the tree without leaves: SHA-256 of nothing, RFC 6962 section 2.1. */
 export const emptyRoot = (): Uint8Array => sha256(new Uint8Array(0))

@@ -1,4 +1,4 @@
-import { HASH_BYTES, nodeHash, parentsOf, splitHashes } from './merkle.ts'
+import { HASH_BYTES, nodeHash } from './merkle.ts'
 import { type ReadTile, readTiles } from './read.ts'
 import { TILE_HEIGHT, TILE_WIDTH, type TileRange, tileWidth } from './tile.ts'
 
@@ -34,15 +34,15 @@ function subtrees({ begin, end }: Range): Subtree[] {
   return out
 }
 
-/** Where a subtree's root can be computed: `count` hashes from `offset` in a tile. */
-function place({ height, begin }: Subtree): { level: number; index: number; offset: number; count: number } {
+/** Where a subtree's root can be computed: from the 2^`height` hashes at `offset` in a tile. */
+function place({ height, begin }: Subtree): { level: number; index: number; offset: number; height: number } {
   const level = Math.floor(height / TILE_HEIGHT)
   const first = begin / 2 ** (TILE_HEIGHT * level)
   return {
     level,
     index: Math.floor(first / TILE_WIDTH),
     offset: first % TILE_WIDTH,
-    count: 2 ** (height % TILE_HEIGHT),
+    height: height % TILE_HEIGHT,
   }
 }
 
@@ -59,11 +59,38 @@ export function tilesFor(ranges: readonly Range[], size: number): TileRange[] {
   return [...out.values()]
 }
 
+/** The hashes one height up, one after another: each pair in `bytes` hashed, an odd last one left out. */
+function parents(bytes: Uint8Array): Uint8Array {
+  const pairs = Math.floor(bytes.length / (2 * HASH_BYTES))
+  const out = new Uint8Array(pairs * HASH_BYTES)
+  for (let i = 0; i < pairs; i++) {
+    const at = 2 * i * HASH_BYTES
+    const middle = at + HASH_BYTES
+    out.set(nodeHash(bytes.subarray(at, middle), bytes.subarray(middle, middle + HASH_BYTES)), i * HASH_BYTES)
+  }
+  return out
+}
+
 /** Root of the perfect tree over the hashes in `bytes` (a power of two of them). */
 export function perfectRoot(bytes: Uint8Array): Uint8Array {
-  let nodes = splitHashes(bytes)
-  while (nodes.length > 1) nodes = parentsOf(nodes)
-  return (nodes[0] as Uint8Array).slice()
+  let nodes = bytes
+  while (nodes.length > HASH_BYTES) nodes = parents(nodes)
+  return nodes.slice()
+}
+
+/**
+ * The inner nodes of tiles, height by height, for as long as somebody keeps the tile. A proof needs nearly all nodes of a tile that
+ * it passes through, and the next proof through it then needs no hashing.
+ */
+const inner = new WeakMap<Uint8Array, Uint8Array[]>()
+
+/** Root of the 2^`height` hashes of a tile that begin at its hash `offset`, a multiple of their number. */
+function innerNode(tile: Uint8Array, offset: number, height: number): Uint8Array {
+  const heights = inner.get(tile) ?? [tile]
+  inner.set(tile, heights)
+  while (heights.length <= height) heights.push(parents(heights[heights.length - 1] as Uint8Array))
+  const at = (offset / 2 ** height) * HASH_BYTES
+  return (heights[height] as Uint8Array).slice(at, at + HASH_BYTES)
 }
 
 /**
@@ -80,9 +107,8 @@ export async function rangeHashes(
   const tiles = new Map(wanted.map(({ level, index }, i) => [key(level, index), read[i] as Uint8Array]))
   return ranges.map((range) => {
     const roots = subtrees(range).map((subtree) => {
-      const { level, index, offset, count } = place(subtree)
-      const bytes = tiles.get(key(level, index)) as Uint8Array
-      return perfectRoot(bytes.subarray(offset * HASH_BYTES, (offset + count) * HASH_BYTES))
+      const { level, index, offset, height } = place(subtree)
+      return innerNode(tiles.get(key(level, index)) as Uint8Array, offset, height)
     })
     return roots.reduceRight((right, left) => nodeHash(left, right))
   })

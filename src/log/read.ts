@@ -8,13 +8,13 @@ import type { TileRange } from './tile.ts'
  */
 export type ReadTile = (tile: TileRange) => Uint8Array | undefined | Promise<Uint8Array | undefined>
 
-/** Hashes of all `tiles`, each cut to its width, in the same order; all are asked for at once. Throws `TILE_MISSING`. */
+/** Hashes of all `tiles`, in the same order, each at least as wide as asked; all are asked for at once. Throws `TILE_MISSING`. */
 export async function readTiles(tiles: readonly TileRange[], readTile: ReadTile): Promise<Uint8Array[]> {
   const read = await Promise.all(tiles.map((tile) => readTile(tile)))
   return tiles.map(({ level, index, width }, i) => {
     const bytes = read[i]
     if (bytes !== undefined && bytes.length >= width * HASH_BYTES && bytes.length % HASH_BYTES === 0)
-      return bytes.subarray(0, width * HASH_BYTES)
+      return bytes
     throw new LogError('TILE_MISSING', `tile ${index} of level ${level} is missing or too short`, {
       hint: 'check the tile store with the log of the same size',
       exitCode: 3,

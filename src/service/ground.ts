@@ -14,8 +14,8 @@ import { ServiceError } from './error.ts'
 /** The newest final block, and the newest anchor in a final block: what proofs stand on. */
 export interface Ground {
   block: { number: number; hash: Hex }
-  /** Size 0 and the empty tree's root before the first anchor. */
-  anchor: { size: number; root: Uint8Array }
+  /** Size 0 and the empty tree's root before the first anchor; with the signed checkpoint of that size, if there is one. */
+  anchor: { size: number; root: Uint8Array; checkpoint: { root: Uint8Array; note: string } | null }
   /** Leaves of the log that is stored here; fewer than `anchor.size` after a restore from an older state. */
   logged: number
 }
@@ -23,16 +23,23 @@ export interface Ground {
 /** Reads the ground in one statement, so that its parts belong together; null before any block is final here. */
 export async function readGround({ sql }: ServiceContext): Promise<Ground | null> {
   const [row] = await sql`
-    select c.final_number, c.final_hash, a.size, a.root, coalesce((select size from log_head), 0)::bigint as logged
+    select c.final_number, c.final_hash, a.size, a.root, k.root as signed_root, k.note,
+           coalesce((select size from log_head), 0)::bigint as logged
     from cursor c left join lateral (
-      select size, root from anchor where block <= c.final_number order by seq desc limit 1) a on true`
+      select size, root from anchor where block <= c.final_number order by seq desc limit 1) a on true
+    left join checkpoint k on k.size = a.size`
   if (!row) return null
   return {
     block: { number: row['final_number'], hash: toHex(row['final_hash']) },
     anchor:
       row['size'] === null
-        ? { size: 0, root: emptyRoot() }
-        : { size: row['size'], root: new Uint8Array(row['root']) },
+        ? { size: 0, root: emptyRoot(), checkpoint: null }
+        : {
+            size: row['size'],
+            root: new Uint8Array(row['root']),
+            checkpoint:
+              row['note'] === null ? null : { root: new Uint8Array(row['signed_root']), note: row['note'] },
+          },
     logged: row['logged'],
   }
 }
@@ -46,13 +53,14 @@ export async function checkpointFor(
   index: number,
   anchor: Ground['anchor'],
 ): Promise<{ size: number; note: string }> {
-  const [newest] = await sql`
-    select size, root, note from checkpoint where size <= ${anchor.size} and size > ${index} order by size desc limit 1`
-  if (newest?.['size'] === anchor.size) {
-    if (!equalBytes(newest['root'], anchor.root)) throw diverged(anchor.size)
-    return newest as unknown as { size: number; note: string }
+  const { size, root, checkpoint } = anchor
+  if (checkpoint) {
+    if (!equalBytes(checkpoint.root, root)) throw diverged(size)
+    return { size, note: checkpoint.note }
   }
-  if (signCheckpoint) return { size: anchor.size, note: await signCheckpoint(anchor.size, anchor.root) }
+  if (signCheckpoint) return { size, note: await signCheckpoint(size, root) }
+  const [newest] = await sql`
+    select size, note from checkpoint where size < ${size} and size > ${index} order by size desc limit 1`
   if (newest) return newest as unknown as { size: number; note: string }
   throw new ServiceError(
     'NO_SIGNER',

@@ -1,9 +1,10 @@
-import { readEntries, readLatestCheckpoint, tileReader } from '../graph/log-store.ts'
+import { readEntries, readLatestCheckpoint } from '../graph/log-store.ts'
 import { encodeEntryBundle } from '../log/entry-bundle.ts'
 import { HASH_BYTES } from '../log/merkle.ts'
-import { parseTilePath, TILE_WIDTH, tileWidth } from '../log/tile.ts'
+import { parseTilePath, TILE_HEIGHT, TILE_WIDTH } from '../log/tile.ts'
 import type { ServiceContext } from './context.ts'
 import { notFound, ServiceError } from './error.ts'
+import { tilesOf } from './tiles.ts'
 
 /** The newest published checkpoint, a signed note. Throws `NOT_FOUND` before the first. */
 export async function latestCheckpoint(ctx: ServiceContext): Promise<string> {
@@ -30,17 +31,18 @@ export function verifierKeys({ checkpointVkeys }: ServiceContext): string {
  */
 export async function readTilePath(ctx: ServiceContext, path: string): Promise<Uint8Array> {
   const wanted = parseTilePath(path)
-  const published = wanted && (await readLatestCheckpoint(ctx.sql))
-  if (!wanted || !published) throw notFound('tile', path)
+  if (!wanted) throw notFound('tile', path)
   const { kind, index, width } = wanted
   const level = kind === 'hashes' ? wanted.level : 0
-  if (tileWidth(level, index, published.size) < width) throw notFound('tile', path)
+  const tiles = tilesOf(ctx)
+  if (!(await tiles.isPublished((index * TILE_WIDTH + width) * 2 ** (TILE_HEIGHT * level))))
+    throw notFound('tile', path)
   if (kind === 'entries') {
     const from = index * TILE_WIDTH
     const entries = await readEntries(ctx.sql, from, from + width)
     if (entries.length === width) return encodeEntryBundle(entries)
   } else {
-    const hashes = await tileReader(ctx.sql)({ level, index, width })
+    const hashes = await tiles.read({ level, index, width })
     if (hashes && hashes.length >= width * HASH_BYTES) return hashes.subarray(0, width * HASH_BYTES)
   }
   throw new ServiceError('NOT_FOUND', `${path} is missing from the store`, {

@@ -2,7 +2,6 @@ import type { Row } from 'postgres'
 import { registrySlots } from '../chain/slots.ts'
 import { decodeUtf8, fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
-import { tileReader } from '../graph/log-store.ts'
 import { consistencyProof, inclusionProof } from '../log/proof.ts'
 import { formatTlogProof } from '../log/tlog-proof.ts'
 import { parseMaml } from '../maml/parse.ts'
@@ -14,6 +13,7 @@ import { ServiceError } from './error.ts'
 import { checkpointFor, type Ground, readGround, registryProof, sharedEvidence } from './ground.ts'
 import { RETRY_SECONDS, readEntry, receiptSignature, requirePayload } from './receipt.ts'
 import { type FoundSubmission, findSubmission } from './submissions.ts'
+import { tilesOf } from './tiles.ts'
 
 /** What a bundle can carry besides what `included, onChain, anchored` and `appendOnly` need. */
 export const INCLUDES = ['payload', 'key', 'receipt', 'uri'] as const
@@ -38,24 +38,22 @@ export async function prove(
   id: string,
   include: readonly Include[] | 'all' = [],
 ): Promise<Proof> {
-  const found = await findSubmission(ctx, id)
+  const { found, index, ground } = await findProvable(ctx, id)
   const { item } = found
-  if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
-  const index = item.index
-  const ground = await groundOf(ctx, found)
-  const entry = await readEntry(ctx, found)
   const account = item.contributor.slice(item.chain.length + 1) as Hex
-  const [log, evidence, extras] = await Promise.all([
+  const [entry, log, evidence] = await Promise.all([
+    readEntry(ctx, found),
     logPart(ctx, index, ground.anchor),
     evidencePart(ctx, item.id, ground.block),
+  ])
+  const extras =
     include === 'all'
-      ? everything(ctx, found, account, entry)
-      : Promise.all([
+      ? await everything(ctx, found, account, entry)
+      : ((await Promise.all([
           include.includes('payload') || include.includes('key') ? signedPart(ctx, found, account) : {},
           include.includes('receipt') ? receiptPart(ctx, index, entry) : {},
           include.includes('uri') ? uriPart(ctx, found) : {},
-        ]).then((parts) => Object.assign({}, ...parts) as Extras),
-  ])
+        ]).then((parts) => Object.assign({}, ...parts))) as Extras)
   return { id: item.id, bytes: assembleBundle({ entry, ...log, ...extras, evidence }), block: ground.block }
 }
 
@@ -64,12 +62,9 @@ export async function prove(
  * other logs read. The entry is in the log's entry bundles. Throws as {@link prove} does for the same reasons.
  */
 export async function proveInclusion(ctx: ServiceContext, id: string): Promise<{ id: Hex; text: string }> {
-  const found = await findSubmission(ctx, id)
-  const { item } = found
-  if (item.state !== 'anchored' || item.index === null) throw notAnchored(found)
-  const { anchor } = await groundOf(ctx, found)
-  const { tlogProof } = await logPart(ctx, item.index, anchor)
-  return { id: item.id, text: tlogProof }
+  const { found, index, ground } = await findProvable(ctx, id)
+  const { tlogProof } = await logPart(ctx, index, ground.anchor)
+  return { id: found.item.id, text: tlogProof }
 }
 
 export type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
@@ -80,11 +75,18 @@ export const notAnchored = ({ item }: FoundSubmission): ServiceError =>
     retryAfter: RETRY_SECONDS,
   })
 
-async function groundOf(ctx: ServiceContext, found: FoundSubmission): Promise<Ground> {
-  const ground = await readGround(ctx)
-  // The log here may have been restored from an older state than the chain's: it cannot prove what it does not hold.
-  if (!ground || ground.anchor.size === 0 || ground.anchor.size > ground.logged) throw notAnchored(found)
-  return ground
+/** A submission that can be proved, its place in the log, and the ground to prove it on. */
+async function findProvable(
+  ctx: ServiceContext,
+  id: string,
+): Promise<{ found: FoundSubmission; index: number; ground: Ground }> {
+  const [found, ground] = await Promise.all([findSubmission(ctx, id), readGround(ctx)])
+  const { state, index } = found.item
+  // The ground is read beside the state and may be the older of the two. The log here may have been restored from an older state than the chain's: it cannot prove what it does not hold.
+  if (state !== 'anchored' || index === null || !ground || index >= ground.anchor.size)
+    throw notAnchored(found)
+  if (ground.anchor.size > ground.logged) throw notAnchored(found)
+  return { found, index, ground }
 }
 
 /** Inclusion under a signed checkpoint: at the anchored size if that is signed or can be, else at a smaller one. */
@@ -93,7 +95,7 @@ async function logPart(
   index: number,
   anchor: Ground['anchor'],
 ): Promise<Pick<Bundle, 'tlogProof' | 'consistency'>> {
-  const readTile = tileReader(ctx.sql)
+  const readTile = tilesOf(ctx).read
   const checkpoint = await checkpointFor(ctx, index, anchor)
   const [hashes, consistency] = await Promise.all([
     inclusionProof(index, checkpoint.size, readTile),

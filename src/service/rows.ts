@@ -1,4 +1,3 @@
-import { tileReader } from '../graph/log-store.ts'
 import { multiProof } from '../log/multi-proof.ts'
 import { consistencyProof } from '../log/proof.ts'
 import type { RowsBundle } from '../proof/bundle.ts'
@@ -7,6 +6,7 @@ import type { ServiceContext } from './context.ts'
 import { ServiceError } from './error.ts'
 import { checkpointFor, type Ground } from './ground.ts'
 import { RETRY_SECONDS } from './receipt.ts'
+import { tilesOf } from './tiles.ts'
 
 /** A leaf with its entry. */
 export interface LeafRow {
@@ -22,7 +22,7 @@ export async function rowsPart(
 ): Promise<Pick<RowsBundle, 'consistency'> & { rows: Rows }> {
   const indices = leaves.map(({ index }) => index)
   const checkpoint = await checkpointFor(ctx, indices.at(-1) as number, anchor)
-  const readTile = tileReader(ctx.sql)
+  const readTile = tilesOf(ctx).read
   const [nodes, consistency] = await Promise.all([
     multiProof(indices, checkpoint.size, readTile),
     checkpoint.size < anchor.size ? consistencyProof(checkpoint.size, anchor.size, readTile) : null,
