@@ -125,6 +125,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
             stuckSeconds: config.anchorStuckSeconds,
           },
         },
+        changesKept: config.changesKept,
         clock,
         logger,
         metrics,
@@ -171,6 +172,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       api = await listen(app, { host: config.host, port: config.port })
       closing.push(api.close)
       closing.push(mcp.close)
+      closing.push(async () => service.changes.stop())
       logger.info({ url: api.url }, 'API listening')
     }
     const stopping = new AbortController()

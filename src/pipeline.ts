@@ -7,6 +7,7 @@ import type { Logger } from './core/logger.ts'
 import type { Metrics } from './core/metrics.ts'
 import type { MlDsa } from './core/ml-dsa.ts'
 import { Wake } from './core/wake.ts'
+import { forgetChanges } from './graph/changes.ts'
 import type { Sql } from './graph/connect.ts'
 import { claimDatabase, type Deployment } from './graph/cursor.ts'
 import { JudgeStage } from './ingest/judge.ts'
@@ -36,6 +37,8 @@ export interface PipelineDeps {
   mlDsa: MlDsa
   /** Asked for each signature: keys are replaced while it runs. */
   signers: () => readonly CheckpointSigner[]
+  /** Newest changes to keep for those who come back; none is forgotten unless told. */
+  changesKept?: number
   /** Null in a process that indexes but does not anchor. */
   anchor: { port: AnchorPort; settings: AnchorSettings } | null
   clock: Clock
@@ -146,6 +149,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     if (deps.anchor) note('anchor', anchored, size > anchored)
     rebuilding =
       anchored > size ? `behind: ${anchored} leaves are anchored and ${size} are logged here` : null
+    if (deps.changesKept !== undefined) await forgetChanges(sql, deps.changesKept)
     await clock.sleep(2_000, signal)
   }
 

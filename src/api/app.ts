@@ -2,6 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi'
 import { createMcpEndpoint, type McpEndpoint } from '../mcp/http.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { catalogRoutes } from './catalog.ts'
+import { changeRoutes } from './changes.ts'
 import { contributorRoutes } from './contributors.ts'
 import { docsRoutes } from './docs.ts'
 import { checkHost, checkOrigin } from './host.ts'
@@ -53,6 +54,7 @@ export function createApi(
   contributorRoutes(app, ctx)
   catalogRoutes(app, ctx)
   payloadRoutes(app, ctx)
+  changeRoutes(app, ctx)
   logRoutes(app, ctx)
   operationRoutes(app, ctx)
   pageRoutes(app)

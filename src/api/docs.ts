@@ -16,6 +16,7 @@ const LICENSE = { name: packageFile.license, identifier: packageFile.license }
 /** The groups of operations, in the order in which they are shown. */
 const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Submissions', 'What contributors have submitted, and what became of it'],
+  ['Changes', 'Every change of state, as it happens'],
   ['Readings', 'What sensors measured'],
   ['Query', 'SQL over datasets, with proofs for rows'],
   ['Proofs', 'Bundles that anybody can verify offline'],
@@ -64,6 +65,7 @@ export function docsRoutes(app: OpenAPIHono<ApiEnv>, { deployment }: ServiceCont
         sensors: '/v1/sensors',
         datasets: '/v1/datasets',
         anchors: '/v1/anchors',
+        changes: '/v1/changes',
         checkpoint: '/checkpoint',
         vkeys: '/vkeys',
         trust_policy: '/trust-policy.json',

@@ -44,7 +44,7 @@ export class ListenError extends DunesError {
 /** Serves `app` over HTTP/1.1. Rejects with {@link ListenError}. */
 export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Promise<Listening> {
   const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = GRACE_MS } = options
-  const handle = getRequestListener((request) => app.fetch(request), {
+  const handle = getRequestListener((request, env) => app.fetch(request, env as never), {
     // Leave the process's own Request and Response as they are.
     overrideGlobalObjects: false,
     errorHandler: () =>

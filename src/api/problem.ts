@@ -59,6 +59,7 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
   NOT_LOGGED: [409, 'Not logged yet'],
   NOT_ANCHORED: [409, 'Not anchored yet'],
+  CHANGES_GONE: [410, 'The feed cannot go on from there'],
   PAYLOAD_TOO_LARGE: [413, 'Payload too large'],
   PROOF_TOO_LARGE: [413, 'More than one bundle holds'],
   HOST_REFUSED: [421, 'Host not served here'],

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi'
+import { CHANGE_KINDS } from '../service/changes.ts'
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
 import { STAGES } from '../service/stages.ts'
 import { FILTER_VALUES } from '../service/submissions.ts'
@@ -264,6 +265,28 @@ export const Status = z
     reasons: z.array(z.string()),
   })
   .openapi('Status')
+
+export const Change = z
+  .object({
+    id: z.string(),
+    kind: z.enum(CHANGE_KINDS),
+    told: z.string().openapi({ format: 'date-time' }),
+    submission: hash.optional(),
+    contributor: account.optional(),
+    sensor: name.optional(),
+    dataset: name.optional(),
+    index: integer.optional(),
+    outcome: outcome.optional(),
+    verdict: verdict.optional(),
+    reason: reason.nullable().optional(),
+    first_index: integer.optional(),
+    last_index: integer.optional(),
+    block: z.int().optional(),
+    block_hash: hash.optional(),
+    from_block: z.int().optional(),
+    anchor: z.object({ seq: integer, size: integer, root: hash }).optional(),
+  })
+  .openapi('Change', { description: 'Which fields there are follows from `kind`: docs/api.md, "Changes"' })
 
 export const Readiness = z.object({ ready: z.boolean(), reasons: z.array(z.string()) }).openapi('Readiness')
 

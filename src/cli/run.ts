@@ -81,6 +81,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     'allowedPrivate',
     'allowFile',
     'ipfsGateways',
+    'changesKept',
   ] as const
 
   const command = (
@@ -137,7 +138,10 @@ function build(terminal: Terminal, outcome: Outcome): Command {
   ])
   add('index', 'index and anchor a deployment, without the API', index, [...chain, ...indexing, 'logLevel'])
   add('serve', 'serve the API over a database that others index', serve, [...chain, ...http, 'logLevel'])
-  add('mcp', 'serve AI clients on standard input and output (Model Context Protocol)', mcp, [...chain, 'logLevel'])
+  add('mcp', 'serve AI clients on standard input and output (Model Context Protocol)', mcp, [
+    ...chain,
+    'logLevel',
+  ])
   add('migrate', 'bring a database up to date', migrateDatabase)
   add('doctor', 'look at everything that a deployment depends on and say what to do', doctor, [
     ...chain,

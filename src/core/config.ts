@@ -69,6 +69,9 @@ const Settings = z.strictObject({
   allowedPrivate: list.default([]).describe('host:port pairs of payload hosts on private addresses'),
   allowFile: list.default([]).describe('folders below which file: URIs are read'),
   ipfsGateways: list.default([]).describe('base URLs of IPFS gateways'),
+  changesKept: integer(1_000, 1_000_000_000_000)
+    .default(10_000_000)
+    .describe('newest changes that /v1/changes can tell again, counted by submission'),
   anvilPort: integer(1, 65_535).default(8545).describe("port of the devnet's chain"),
   fleetPort: integer(1, 65_535).default(18_080).describe("port of the devnet's payload host"),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info').describe('what is logged'),

@@ -14,6 +14,7 @@ export interface Metrics {
   height: Gauge<'stage'>
   logSize: Gauge<'stage'>
   requests: Histogram<'route' | 'method' | 'status'>
+  followers: Gauge
 }
 
 export function createMetrics(): Metrics {
@@ -71,6 +72,11 @@ export function createMetrics(): Metrics {
       name: 'dunes_log_size',
       help: 'Submissions by index: settled, logged, anchored',
       labelNames: ['stage'],
+      registers,
+    }),
+    followers: new Gauge({
+      name: 'dunes_change_followers',
+      help: 'Clients that follow the changes now',
       registers,
     }),
     requests: new Histogram({

@@ -27,6 +27,7 @@ export async function claimDatabase(sql: Sql, wanted: Deployment): Promise<void>
     values (${wanted.chain}, ${fromHex(wanted.registry)}, ${fromHex(wanted.anchor)}, ${wanted.origin},
             ${wanted.startBlock}, ${fromHex(wanted.startHash)})
     on conflict do nothing`
+  await sql`insert into feed default values on conflict do nothing`
   const found = (await readDeployment(sql)) as Deployment
   for (const field of ['chain', 'registry', 'anchor', 'origin', 'startBlock', 'startHash'] as const) {
     if (found[field] === wanted[field]) continue

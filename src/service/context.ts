@@ -8,6 +8,7 @@ import type { MlDsa } from '../core/ml-dsa.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Deployment } from '../graph/cursor.ts'
 import type { RetiredCheckpointKeys } from '../proof/trust-policy.ts'
+import { ChangeFeed, FOLLOWING, type Following } from './changes.ts'
 import { BoundedQueue } from './queue.ts'
 
 /** A receipt key as the trust policy names it: valid for the indices from `fromIndex` to `toIndex`, both included. */
@@ -55,6 +56,9 @@ export interface ServiceContext {
   readonly payloadStored: (sha256: Hex) => void
   readonly quotaBytes: number
   readonly signing: BoundedQueue
+  readonly following: Following
+  /** The feed of changes; stop it before the server, or its clients are waited for. */
+  readonly changes: ChangeFeed
 }
 
 /** What {@link createServiceContext} must be told; the rest has defaults. */
@@ -62,7 +66,7 @@ export type ServiceSettings = Pick<
   ServiceContext,
   'sql' | 'logger' | 'metrics' | 'clock' | 'mlDsa' | 'deployment'
 > &
-  Partial<Omit<ServiceContext, 'signing'>>
+  Partial<Omit<ServiceContext, 'signing' | 'changes'>>
 
 /** A context with everything that was not given left out: a process that reads the database and signs nothing. */
 export function createServiceContext(settings: ServiceSettings): ServiceContext {
@@ -78,6 +82,13 @@ export function createServiceContext(settings: ServiceSettings): ServiceContext 
     payloadStored: () => {},
     quotaBytes: DEFAULT_QUOTA_BYTES,
     signing: new BoundedQueue(SIGNING_AT_ONCE, SIGNING_WAITING),
+    following: FOLLOWING,
+    changes: new ChangeFeed({
+      sql: settings.sql,
+      clock: settings.clock,
+      chain: settings.deployment.chain,
+      following: settings.following ?? FOLLOWING,
+    }),
   }
   // Not spread: that would read getters once and for all.
   return Object.defineProperties(defaults, Object.getOwnPropertyDescriptors(settings)) as ServiceContext

@@ -6,6 +6,7 @@ import { databaseError } from '../graph/connect.ts'
  * - `NOT_FOUND`: there is no such thing here.
  * - `PAYLOAD_NOT_HELD`: the bytes are not stored here.
  * - `NOT_LOGGED`, `NOT_ANCHORED`: it will be there later. Retryable.
+ * - `CHANGES_GONE`: the feed of changes cannot go on from an id.
  * - `BAD_CURSOR`, `BAD_ID`, `BAD_RANGE`, `BAD_CELL`, `BAD_TIME`, `BAD_BUNDLE`: an argument that cannot be what it should.
  * - `PROOF_TOO_LARGE`: more rows or bytes than one bundle holds.
  * - `PAYLOAD_TOO_LARGE`, `PAYLOAD_HASH_MISMATCH`, `PAYLOAD_REFUSED`: an uploaded payload that is not kept.
@@ -23,6 +24,7 @@ export type ServiceErrorCode =
   | 'BAD_CURSOR'
   | 'BAD_ID'
   | 'BAD_RANGE'
+  | 'CHANGES_GONE'
   | 'BAD_CELL'
   | 'BAD_TIME'
   | 'BAD_BUNDLE'
