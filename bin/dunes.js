@@ -3,7 +3,7 @@
 // Plain JavaScript, for any Node since 18: it must be able to say what is missing.
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import module, { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isatty } from 'node:tty'
@@ -18,10 +18,14 @@ const PINNED = {
 }
 // import.meta.url is the real path, also when the call comes through node_modules/.bin or another link.
 const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
+// Compiled code is kept between runs, which saves a third of a start. Where nothing may be written it is simply not kept.
+const cache =
+  process.env.NODE_COMPILE_CACHE ?? fileURLToPath(new URL('../node_modules/.cache/dunes', import.meta.url))
 
 if (canRunUs()) {
   // As if main.ts had been called itself.
   process.argv[1] = main
+  module.enableCompileCache(cache)
   await import('../src/cli/main.ts')
 } else {
   const node = findNode()
@@ -56,7 +60,8 @@ function refuse(why) {
 }
 
 function run(node) {
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const env = { ...process.env, NODE_COMPILE_CACHE: cache }
+  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit', env })
   const forward = (signal) => {
     process.on(signal, () => child.kill(signal))
   }
