@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/ui/**', 'test/simulate/**'],
+    exclude: ['test/ui/**', 'test/mcp/**', 'test/simulate/**'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

@@ -1,4 +1,4 @@
-import { createApi } from '../../src/api/app.ts'
+import { type ApiSettings, createApi } from '../../src/api/app.ts'
 import { type Listening, type ListenOptions, listen } from '../../src/api/listen.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/logger.ts'
@@ -21,7 +21,7 @@ export interface TestApi extends Listening {
 /** The API over real HTTP on a free port. */
 export async function startApi(
   settings: Pick<ServiceSettings, 'sql' | 'deployment'> & Partial<ServiceSettings>,
-  options: ListenOptions & { allowedHosts?: string[] } = {},
+  options: ListenOptions & ApiSettings = {},
 ): Promise<TestApi> {
   const ctx = createServiceContext({
     logger: silentLogger,
@@ -31,8 +31,7 @@ export async function startApi(
     receiptKey: RECEIPT_KEY,
     ...settings,
   })
-  const { allowedHosts = [], ...rest } = options
-  const listening = await listen(createApi(ctx, { allowedHosts }), { port: 0, ...rest })
+  const listening = await listen(createApi(ctx, options), { port: 0, ...options })
   const get = (path: string, headers: Record<string, string> = {}) => fetch(listening.url + path, { headers })
   return {
     ...listening,
