@@ -1,0 +1,645 @@
+import { integerOf, list, names, open, stringOf, type Tree, text, whole } from './ast.ts'
+import type { Context } from './context.ts'
+import { FUNCTION_NAMES, growth, insteadOf, JSON_RESULTS, knownFunction, refuseCall } from './functions.ts'
+import { nearest, quoteName, quoteText } from './names.ts'
+import type { Scope } from './scope.ts'
+import { writeQuery } from './select.ts'
+import { printType, TYPE_NAMES } from './types.ts'
+
+/** An expression as SQL, and what is known of its value. */
+export interface Piece {
+  sql: string
+  /** Whether it can stand beside any operator as it is. */
+  atom: boolean
+  /** See `Column.weight`. */
+  weight: number
+  json: boolean
+}
+
+/** What texts and arrays put together out of others may weigh: ten thousand characters for each unit is what most values stay below. */
+const MAX_WEIGHT = 4_096
+/** Characters of a constant that count as one value. */
+const CONSTANT = 1_024
+
+const piece = (sql: string, atom: boolean, weight = 1, json = false): Piece => ({ sql, atom, weight, json })
+const most = (pieces: readonly Piece[]): number =>
+  pieces.reduce((max, { weight }) => Math.max(max, weight), 1)
+const sum = (pieces: readonly Piece[]): number =>
+  Math.max(
+    1,
+    pieces.reduce((total, { weight }) => total + weight, 0),
+  )
+const sqlOf = (pieces: readonly Piece[]): string => pieces.map(({ sql }) => sql).join(', ')
+/** As an operand. */
+const operand = ({ sql, atom }: Piece): string => (atom ? sql : `(${sql})`)
+
+const set = (fields: string): ReadonlySet<string> => new Set(fields.split(' '))
+const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
+  A_Const: set('ival fval sval boolval isnull location'),
+  ColumnRef: set('fields location'),
+  A_Expr: set('kind name lexpr rexpr location rexpr_list_start rexpr_list_end'),
+  BoolExpr: set('boolop args location'),
+  NullTest: set('arg nulltesttype argisrow location'),
+  BooleanTest: set('arg booltesttype location'),
+  SubLink: set('subLinkType testexpr operName subselect location'),
+  CaseExpr: set('arg args defresult location'),
+  CaseWhen: set('expr result location'),
+  CoalesceExpr: set('args location'),
+  MinMaxExpr: set('op args location'),
+  FuncCall: set(
+    'funcname args agg_order agg_filter over agg_within_group agg_star agg_distinct func_variadic funcformat location',
+  ),
+  TypeCast: set('arg typeName location'),
+  A_ArrayExpr: set('elements location list_start list_end'),
+  A_Indirection: set('arg indirection'),
+  A_Indices: set('is_slice lidx uidx'),
+  RowExpr: set('args row_format location'),
+  SQLValueFunction: set('op typmod location'),
+  GroupingFunc: set('args location'),
+  CollateClause: set('arg collname location'),
+  NamedArgExpr: set('name arg argnumber location'),
+}
+const WORDS: Readonly<Record<string, readonly [name: string, hint: string]>> = {
+  ParamRef: ['a parameter', 'write the value itself'],
+  XmlExpr: ['XML', 'use text or json functions'],
+  XmlSerialize: ['XML', 'use text or json functions'],
+  JsonObjectConstructor: ['JSON_OBJECT(...)', 'use json_build_object'],
+  JsonArrayConstructor: ['JSON_ARRAY(...)', 'use json_build_array'],
+  JsonArrayQueryConstructor: ['JSON_ARRAY(...)', 'use json_agg'],
+  JsonObjectAgg: ['JSON_OBJECTAGG', 'use json_object_agg'],
+  JsonArrayAgg: ['JSON_ARRAYAGG', 'use json_agg'],
+  JsonFuncExpr: ['SQL/JSON functions', 'use ->, ->> and jsonb_path_query'],
+  JsonIsPredicate: ['IS JSON', 'cast to jsonb instead'],
+  JsonParseExpr: ['JSON(...)', 'cast to json instead'],
+  JsonScalarExpr: ['JSON_SCALAR', 'use to_json'],
+  JsonSerializeExpr: ['JSON_SERIALIZE', 'cast to text instead'],
+  MergeSupportFunc: ['MERGE_ACTION', 'a query only reads'],
+  SetToDefault: ['DEFAULT', 'write the value itself'],
+  CurrentOfExpr: ['CURRENT OF', 'a query only reads'],
+}
+
+const OPERATORS: ReadonlySet<string> = new Set(
+  `= <> < > <= >= + - * / % ^ || ~ ~* !~ !~* ~~ !~~ ~~* !~~* & | # << >> @ |/ ||/ -> ->> #> #>> @> <@ ? ?| ?& && #- @? @@ ^@`.split(
+    ' ',
+  ),
+)
+const NULL_TESTS: Readonly<Record<string, string>> = { IS_NULL: 'IS NULL', IS_NOT_NULL: 'IS NOT NULL' }
+const BOOLEAN_TESTS: Readonly<Record<string, string>> = {
+  IS_TRUE: 'IS TRUE',
+  IS_NOT_TRUE: 'IS NOT TRUE',
+  IS_FALSE: 'IS FALSE',
+  IS_NOT_FALSE: 'IS NOT FALSE',
+  IS_UNKNOWN: 'IS UNKNOWN',
+  IS_NOT_UNKNOWN: 'IS NOT UNKNOWN',
+}
+const BETWEENS: Readonly<Record<string, string>> = {
+  AEXPR_BETWEEN: 'BETWEEN',
+  AEXPR_NOT_BETWEEN: 'NOT BETWEEN',
+  AEXPR_BETWEEN_SYM: 'BETWEEN SYMMETRIC',
+  AEXPR_NOT_BETWEEN_SYM: 'NOT BETWEEN SYMMETRIC',
+}
+const LIKES: Readonly<Record<string, string>> = {
+  '~~': 'LIKE',
+  '!~~': 'NOT LIKE',
+  '~~*': 'ILIKE',
+  '!~~*': 'NOT ILIKE',
+}
+const CLOCKS: Readonly<Record<string, string>> = {
+  SVFOP_CURRENT_DATE: 'CURRENT_DATE',
+  SVFOP_CURRENT_TIME: 'CURRENT_TIME',
+  SVFOP_CURRENT_TIME_N: 'CURRENT_TIME',
+  SVFOP_CURRENT_TIMESTAMP: 'CURRENT_TIMESTAMP',
+  SVFOP_CURRENT_TIMESTAMP_N: 'CURRENT_TIMESTAMP',
+  SVFOP_LOCALTIME: 'LOCALTIME',
+  SVFOP_LOCALTIME_N: 'LOCALTIME',
+  SVFOP_LOCALTIMESTAMP: 'LOCALTIMESTAMP',
+  SVFOP_LOCALTIMESTAMP_N: 'LOCALTIMESTAMP',
+}
+const COLLATIONS: ReadonlySet<string> = new Set(['C', 'POSIX', 'ucs_basic', 'default', 'unicode'])
+/** Calls whose result holds all of their arguments. */
+const JOINING: ReadonlySet<string> = new Set(
+  `concat concat_ws format replace regexp_replace overlay array_append array_prepend array_cat array_to_string json_build_object
+   json_build_array jsonb_build_object jsonb_build_array json_object jsonb_object jsonb_set jsonb_insert`.split(
+    /\s+/,
+  ),
+)
+
+export const expressions = (nodes: unknown, scope: Scope, ctx: Context): Piece[] =>
+  list(nodes).map((node) => expression(node, scope, ctx))
+
+/** Writes one expression anew, out of what is on the lists alone. */
+export function expression(node: unknown, scope: Scope, ctx: Context): Piece {
+  return ctx.deeper(node, () => {
+    const [type, fields] = open(node)
+    const allowed = FIELDS[type]
+    const write = WRITERS[type]
+    if (!allowed || !write) {
+      const [what, hint] = WORDS[type] ?? [type, 'docs/query.md lists what a query may hold']
+      throw ctx.fail(node, `${what} is not allowed`, hint)
+    }
+    ctx.only(node, fields, allowed, type)
+    const written = write(fields, scope, ctx, node)
+    if (written.weight > MAX_WEIGHT)
+      throw ctx.fail(
+        node,
+        'this puts together too much text out of itself',
+        'concatenate fewer values, or nest fewer concatenations',
+        'QUERY_TOO_LONG',
+      )
+    return written
+  })
+}
+
+type Writer = (fields: Tree, scope: Scope, ctx: Context, node: unknown) => Piece
+
+const WRITERS: Readonly<Record<string, Writer>> = {
+  A_Const: constant,
+  ColumnRef: column,
+  A_Expr: operation,
+  BoolExpr: (fields, scope, ctx) => {
+    const args = expressions(fields['args'], scope, ctx)
+    if (fields['boolop'] === 'NOT_EXPR') return piece(`NOT ${args.map(operand).join('')}`, false)
+    return piece(args.map(operand).join(fields['boolop'] === 'AND_EXPR' ? ' AND ' : ' OR '), false)
+  },
+  NullTest: (fields, scope, ctx, node) =>
+    test(expression(fields['arg'], scope, ctx), NULL_TESTS[text(fields['nulltesttype'])], node, ctx),
+  BooleanTest: (fields, scope, ctx, node) =>
+    test(expression(fields['arg'], scope, ctx), BOOLEAN_TESTS[text(fields['booltesttype'])], node, ctx),
+  SubLink: subquery,
+  CaseExpr: (fields, scope, ctx) => {
+    const arg = fields['arg'] === undefined ? null : expression(fields['arg'], scope, ctx)
+    const otherwise = fields['defresult'] === undefined ? null : expression(fields['defresult'], scope, ctx)
+    const results: Piece[] = otherwise ? [otherwise] : []
+    const whens = list(fields['args']).map((when) => {
+      const [type, branch] = open(when)
+      if (type !== 'CaseWhen') throw ctx.fail(when, `${type} is not allowed`, 'use WHEN ... THEN ...')
+      ctx.only(when, branch, FIELDS['CaseWhen'] as ReadonlySet<string>, 'CASE')
+      const result = expression(branch['result'], scope, ctx)
+      results.push(result)
+      return `WHEN ${expression(branch['expr'], scope, ctx).sql} THEN ${result.sql}`
+    })
+    const sql = `CASE ${arg ? `${operand(arg)} ` : ''}${whens.join(' ')}${otherwise ? ` ELSE ${otherwise.sql}` : ''} END`
+    return piece(
+      sql,
+      true,
+      most(results),
+      results.some(({ json }) => json),
+    )
+  },
+  CoalesceExpr: (fields, scope, ctx) => {
+    const args = expressions(fields['args'], scope, ctx)
+    return piece(
+      `COALESCE(${sqlOf(args)})`,
+      true,
+      most(args),
+      args.some(({ json }) => json),
+    )
+  },
+  MinMaxExpr: (fields, scope, ctx) => {
+    const args = expressions(fields['args'], scope, ctx)
+    return piece(`${fields['op'] === 'IS_LEAST' ? 'LEAST' : 'GREATEST'}(${sqlOf(args)})`, true, most(args))
+  },
+  FuncCall: call,
+  TypeCast: cast,
+  A_ArrayExpr: (fields, scope, ctx) => {
+    const elements = expressions(fields['elements'], scope, ctx)
+    return piece(
+      `ARRAY[${sqlOf(elements)}]`,
+      true,
+      sum(elements),
+      elements.some(({ json }) => json),
+    )
+  },
+  A_Indirection: indirection,
+  RowExpr: (fields, scope, ctx) => {
+    const args = expressions(fields['args'], scope, ctx)
+    return piece(
+      `ROW(${sqlOf(args)})`,
+      true,
+      sum(args),
+      args.some(({ json }) => json),
+    )
+  },
+  SQLValueFunction: (fields, _scope, ctx, node) => {
+    const clock = CLOCKS[text(fields['op'])]
+    if (!clock) {
+      const name = text(fields['op']).replace('SVFOP_', '').toLowerCase()
+      throw ctx.fail(
+        node,
+        `${name} is not allowed`,
+        'queries learn nothing about the server; of the clock, now() works',
+      )
+    }
+    const precision = text(fields['op']).endsWith('_N') ? `(${whole(fields['typmod'])})` : ''
+    return piece(`${clock}${precision}`, true)
+  },
+  GroupingFunc: (fields, scope, ctx) =>
+    piece(`GROUPING(${sqlOf(expressions(fields['args'], scope, ctx))})`, true),
+  CollateClause: (fields, scope, ctx, node) => {
+    const path = names(fields['collname'])
+    const name = path.at(-1) ?? ''
+    if (!COLLATIONS.has(name) || (path.length > 1 && path[0] !== 'pg_catalog'))
+      throw ctx.fail(
+        node,
+        `the collation ${path.join('.')} is not allowed`,
+        'use COLLATE "C", which orders by bytes',
+      )
+    const arg = expression(fields['arg'], scope, ctx)
+    return piece(`${operand(arg)} COLLATE "${name}"`, false, arg.weight)
+  },
+  NamedArgExpr: (fields, scope, ctx) => {
+    const arg = expression(fields['arg'], scope, ctx)
+    return piece(`${quoteName(text(fields['name']))} => ${arg.sql}`, false, arg.weight)
+  },
+}
+
+function test(arg: Piece, words: string | undefined, node: unknown, ctx: Context): Piece {
+  if (!words) throw ctx.fail(node, 'this test is not allowed', 'use IS [NOT] NULL, TRUE, FALSE or UNKNOWN')
+  return piece(`${operand(arg)} ${words}`, false)
+}
+
+function constant(fields: Tree, _scope: Scope, ctx: Context, node: unknown): Piece {
+  if (fields['isnull'] === true) return piece('NULL', true)
+  if (fields['boolval'] !== undefined)
+    return piece((fields['boolval'] as Tree)['boolval'] === true ? 'true' : 'false', true)
+  if (fields['sval'] !== undefined) {
+    const value = stringOf(node) ?? ''
+    return piece(quoteText(value), true, 1 + Math.floor(value.length / CONSTANT))
+  }
+  if (fields['ival'] !== undefined) {
+    const value = integerOf(node) ?? 0
+    return piece(String(value), value >= 0)
+  }
+  const number = text((fields['fval'] as Tree | undefined)?.['fval'])
+  if (!/^[0-9][0-9a-fA-FxXoO_.+-]*$|^\.[0-9][0-9eE_+-]*$/.test(number))
+    throw ctx.fail(node, 'this constant is not allowed', 'write a number, a text, true, false or null')
+  return piece(number, true)
+}
+
+function column(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const parts = list(fields['fields'])
+  if (open(parts.at(-1))[0] === 'A_Star') {
+    const relation = names(parts.slice(0, -1)).at(-1)
+    if (relation === undefined || parts.length > 2)
+      throw ctx.fail(node, '* is not allowed here', 'name the columns')
+    if (scope.named(relation).length === 0) throw unknownRelation(node, relation, scope, ctx)
+    const columns = scope.named(relation).flatMap((source) => source.columns)
+    return piece(
+      `${quoteName(relation)}.*`,
+      true,
+      columns.reduce((total, { weight }) => total + weight, 0),
+    )
+  }
+  const path = names(parts)
+  if (path.length === 1) return bareColumn(path[0] ?? '', scope, ctx, node)
+  if (path.length === 3 && path[0] === 'api') path.shift()
+  const [relation = '', name = ''] = path
+  if (path.length !== 2)
+    throw ctx.fail(node, `the name ${names(parts).join('.')} has too many parts`, 'write relation.column')
+  return qualifiedColumn(relation, name, scope, ctx, node)
+}
+
+function bareColumn(name: string, scope: Scope, ctx: Context, node: unknown): Piece {
+  const columns = scope.columns(name)
+  const relations = scope.named(name)
+  if (columns.length === 0 && relations.length === 0 && !scope.hasLabel(name)) {
+    const like = scope.like(name)
+    const all = [...new Set(scope.all().flatMap((source) => source.columns.map((c) => c.name)))]
+    throw ctx.fail(
+      node,
+      `there is no column ${name}`,
+      like
+        ? `did you mean ${like}?`
+        : all.length > 0
+          ? `there are ${all.slice(0, 40).join(', ')}; a text stands in single quotes`
+          : 'a text stands in single quotes',
+      'QUERY_UNKNOWN_NAME',
+    )
+  }
+  const weight = Math.max(
+    1,
+    ...columns.map((c) => c.weight),
+    ...relations.map((r) => r.columns.reduce((total, c) => total + c.weight, 0)),
+  )
+  return piece(
+    quoteName(name),
+    true,
+    weight,
+    columns.some(({ json }) => json),
+  )
+}
+
+/**
+ * `relation.name`. PostgreSQL takes it for a call of the function `name` where the relation has no such column, so every relation
+ * that it could mean must have it.
+ */
+function qualifiedColumn(relation: string, name: string, scope: Scope, ctx: Context, node: unknown): Piece {
+  const sources = scope.named(relation)
+  if (sources.length === 0) throw unknownRelation(node, relation, scope, ctx)
+  const columns = sources.map((source) => source.columns.find((c) => c.name === name))
+  const missing = columns.indexOf(undefined)
+  if (missing >= 0) {
+    const there = (sources[missing]?.columns ?? []).map((c) => c.name)
+    const like = nearest(name, there)
+    throw ctx.fail(
+      node,
+      `${relation} has no column ${name}`,
+      like
+        ? `did you mean ${like}?`
+        : `it has ${there.slice(0, 40).join(', ')}; functions are called as f(x)`,
+      'QUERY_UNKNOWN_NAME',
+    )
+  }
+  const found = columns as { weight: number; json: boolean }[]
+  return piece(
+    `${quoteName(relation)}.${quoteName(name)}`,
+    true,
+    Math.max(...found.map(({ weight }) => weight)),
+    found.some(({ json }) => json),
+  )
+}
+
+function unknownRelation(node: unknown, relation: string, scope: Scope, ctx: Context) {
+  const like = nearest(
+    relation,
+    scope.all().map(({ name }) => name),
+  )
+  return ctx.fail(
+    node,
+    `there is no relation ${relation} in FROM`,
+    like ? `did you mean ${like}?` : 'name it in FROM, or use its alias',
+    'QUERY_UNKNOWN_NAME',
+  )
+}
+
+function operator(fields: Tree, ctx: Context, node: unknown): string {
+  const path = names(fields['name'])
+  const name = path.at(-1) ?? ''
+  if (path.length > 2 || (path.length === 2 && path[0] !== 'pg_catalog') || !OPERATORS.has(name))
+    throw ctx.fail(
+      node,
+      `the operator ${path.join('.')} is not allowed`,
+      `use one of ${[...OPERATORS].join(' ')}`,
+    )
+  return name
+}
+
+function operation(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const kind = text(fields['kind'])
+  const left = fields['lexpr'] === undefined ? null : expression(fields['lexpr'], scope, ctx)
+  const l = left ? operand(left) : ''
+  if (kind === 'AEXPR_IN' || BETWEENS[kind]) {
+    const [type, items] = open(fields['rexpr'])
+    if (type !== 'List') throw ctx.fail(node, 'this comparison is not allowed', 'give a list of values')
+    const values = expressions(items['items'], scope, ctx)
+    const [from, to] = values
+    if (kind === 'AEXPR_IN')
+      return piece(`${l} ${operator(fields, ctx, node) === '<>' ? 'NOT IN' : 'IN'} (${sqlOf(values)})`, false)
+    return piece(`${l} ${BETWEENS[kind]} ${operand(from as Piece)} AND ${operand(to as Piece)}`, false)
+  }
+  const right = expression(fields['rexpr'], scope, ctx)
+  const r = operand(right)
+  switch (kind) {
+    case 'AEXPR_OP':
+    case 'AEXPR_SIMILAR': {
+      const name = operator(fields, ctx, node)
+      const both = left ? [left, right] : [right]
+      const json = name === '->' || name === '#>'
+      return piece(
+        left ? `${l} ${name} ${r}` : `${name} ${r}`,
+        false,
+        name === '||' ? sum(both) : most(both),
+        json,
+      )
+    }
+    case 'AEXPR_OP_ANY':
+      return piece(`${l} ${operator(fields, ctx, node)} ANY (${right.sql})`, false)
+    case 'AEXPR_OP_ALL':
+      return piece(`${l} ${operator(fields, ctx, node)} ALL (${right.sql})`, false)
+    case 'AEXPR_DISTINCT':
+      return piece(`${l} IS DISTINCT FROM ${r}`, false)
+    case 'AEXPR_NOT_DISTINCT':
+      return piece(`${l} IS NOT DISTINCT FROM ${r}`, false)
+    case 'AEXPR_NULLIF':
+      return piece(`NULLIF(${left?.sql}, ${right.sql})`, true, left?.weight)
+    case 'AEXPR_LIKE':
+    case 'AEXPR_ILIKE': {
+      const like = LIKES[operator(fields, ctx, node)]
+      if (like) return piece(`${l} ${like} ${r}`, false)
+    }
+  }
+  throw ctx.fail(node, 'this operator is not allowed', 'docs/query.md lists the operators')
+}
+
+function subquery(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const inner = writeQuery(fields['subselect'], scope, ctx, false)
+  const weight = inner.columns[0]?.weight ?? 1
+  const json = inner.columns[0]?.json ?? false
+  const test = fields['testexpr'] === undefined ? null : expression(fields['testexpr'], scope, ctx)
+  const path = names(fields['operName'])
+  switch (fields['subLinkType']) {
+    case 'EXISTS_SUBLINK':
+      return piece(`EXISTS (${inner.sql})`, true)
+    case 'EXPR_SUBLINK':
+      return piece(`(${inner.sql})`, true, weight, json)
+    case 'ARRAY_SUBLINK':
+      return piece(`ARRAY(${inner.sql})`, true, weight, json)
+    case 'ANY_SUBLINK':
+    case 'ALL_SUBLINK': {
+      if (!test) break
+      const all = fields['subLinkType'] === 'ALL_SUBLINK'
+      if (!all && path.length === 0) return piece(`${operand(test)} IN (${inner.sql})`, false)
+      const name = operator({ name: fields['operName'] }, ctx, node)
+      return piece(`${operand(test)} ${name} ${all ? 'ALL' : 'ANY'} (${inner.sql})`, false)
+    }
+  }
+  throw ctx.fail(node, 'this kind of subquery is not allowed', 'use EXISTS, IN, ANY, ALL or a single value')
+}
+
+function cast(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const type = printType(fields['typeName'] as Tree)
+  if ('refused' in type)
+    throw ctx.fail(
+      node,
+      `a cast to ${type.refused} is not allowed`,
+      `cast to one of ${TYPE_NAMES.join(', ')}, or arrays of them`,
+    )
+  const arg = expression(fields['arg'], scope, ctx)
+  const json = type.name === 'json'
+  // A unit such as `interval day` would swallow what follows a cast with two colons.
+  if (/^interval [a-z]/.test(type.sql))
+    return piece(`CAST(${arg.sql} AS ${type.sql})`, true, arg.weight, json)
+  return piece(`${operand(arg)}::${type.sql}`, true, arg.weight, json)
+}
+
+function indirection(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const steps = list(fields['indirection'])
+  const [argType, arg] = open(fields['arg'])
+  const [first, ...rest] = steps
+  const [firstType] = open(first)
+  if (firstType === 'String' || firstType === 'A_Star') {
+    // `(relation).column`: the same as without parentheses. Of anything else a field may be a call in disguise.
+    const path = argType === 'ColumnRef' ? names(arg['fields']) : []
+    const [relation] = path
+    if (
+      path.length !== 1 ||
+      relation === undefined ||
+      firstType === 'A_Star' ||
+      scope.named(relation).length === 0
+    )
+      throw ctx.fail(
+        node,
+        'a field of an expression is not allowed',
+        'select the columns in a subquery in FROM and refer to them there; functions are called as f(x)',
+      )
+    const field = qualifiedColumn(relation, names([first])[0] ?? '', scope, ctx, node)
+    return rest.length === 0 ? field : subscripts(field, rest, scope, ctx, node)
+  }
+  return subscripts(expression(fields['arg'], scope, ctx), steps, scope, ctx, node)
+}
+
+function subscripts(arg: Piece, steps: readonly unknown[], scope: Scope, ctx: Context, node: unknown): Piece {
+  const index = steps.map((step) => {
+    const [type, fields] = open(step)
+    if (type !== 'A_Indices')
+      throw ctx.fail(node, 'a field of an element is not allowed', 'use -> and ->> for JSON')
+    ctx.only(node, fields, FIELDS['A_Indices'] as ReadonlySet<string>, 'a subscript')
+    const part = (key: string) => (fields[key] === undefined ? '' : expression(fields[key], scope, ctx).sql)
+    return fields['is_slice'] === true ? `[${part('lidx')}:${part('uidx')}]` : `[${part('uidx')}]`
+  })
+  return piece(`(${arg.sql})${index.join('')}`, true, arg.weight, arg.json)
+}
+
+/** The function that a call names. Throws where it is not on the list. */
+export function functionOf(fields: Tree, ctx: Context, node: unknown) {
+  const path = names(fields['funcname'])
+  const known = knownFunction(path)
+  if (known) return known
+  const name = path.at(-1) ?? ''
+  const like = nearest(name, FUNCTION_NAMES)
+  throw ctx.fail(
+    node,
+    `the function ${path.join('.')} is not allowed`,
+    insteadOf(name) ?? (like ? `did you mean ${like}?` : 'docs/query.md lists the functions'),
+  )
+}
+
+function call(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const known = functionOf(fields, ctx, node)
+  const refused = refuseCall(known.name, list(fields['args']))
+  if (refused) throw ctx.fail(node, `${refused.why} is not allowed`, refused.hint)
+  const args = expressions(fields['args'], scope, ctx)
+  const shown = args.map(({ sql }, i) =>
+    fields['func_variadic'] === true && i === args.length - 1 ? `VARIADIC ${sql}` : sql,
+  )
+  const order = list(fields['agg_order'])
+  const within = fields['agg_within_group'] === true
+  const inside = [
+    fields['agg_distinct'] === true ? 'DISTINCT ' : '',
+    fields['agg_star'] === true ? '*' : shown.join(', '),
+    order.length > 0 && !within ? ` ORDER BY ${sortList(order, scope, ctx)}` : '',
+  ].join('')
+  const sql = [
+    `${known.sql}(${inside})`,
+    within ? ` WITHIN GROUP (ORDER BY ${sortList(order, scope, ctx)})` : '',
+    fields['agg_filter'] === undefined
+      ? ''
+      : ` FILTER (WHERE ${expression(fields['agg_filter'], scope, ctx).sql})`,
+    fields['over'] === undefined ? '' : ` OVER ${over(fields['over'] as Tree, scope, ctx, node)}`,
+  ].join('')
+  const inner = JOINING.has(known.name) ? sum(args) : most(args)
+  const json = JSON_RESULTS.has(known.name) || (known.kind !== 'plain' && args.some((arg) => arg.json))
+  return piece(sql, true, inner * growth(known.name, list(fields['args'])), json)
+}
+
+const SORT_FIELDS = set('node sortby_dir sortby_nulls location')
+const DIRECTIONS: Readonly<Record<string, string>> = {
+  SORTBY_DEFAULT: '',
+  SORTBY_ASC: ' ASC',
+  SORTBY_DESC: ' DESC',
+}
+const NULLS: Readonly<Record<string, string>> = {
+  SORTBY_NULLS_DEFAULT: '',
+  SORTBY_NULLS_FIRST: ' NULLS FIRST',
+  SORTBY_NULLS_LAST: ' NULLS LAST',
+}
+
+/** The terms of an ORDER BY. */
+export function sortList(nodes: readonly unknown[], scope: Scope, ctx: Context): string {
+  return nodes
+    .map((node) => {
+      const [type, fields] = open(node)
+      const direction = DIRECTIONS[text(fields['sortby_dir'])]
+      const nulls = NULLS[text(fields['sortby_nulls'])]
+      if (type !== 'SortBy' || direction === undefined || nulls === undefined)
+        throw ctx.fail(node, 'this order is not allowed', 'use ASC or DESC, and NULLS FIRST or LAST')
+      ctx.only(node, fields, SORT_FIELDS, 'ORDER BY')
+      return `${expression(fields['node'], scope, ctx).sql}${direction}${nulls}`
+    })
+    .join(', ')
+}
+
+const WINDOW_FIELDS = set(
+  'name refname partitionClause orderClause frameOptions startOffset endOffset location',
+)
+
+function over(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
+  const named = text(window['name'])
+  return named ? quoteName(named) : windowSpec(window, scope, ctx, node)
+}
+
+// parsenodes.h, "frameOptions is an OR of these bits".
+const NON_DEFAULT = 0x1
+const BETWEEN = 0x10
+const FRAME_MODES = [
+  [0x2, 'RANGE'],
+  [0x4, 'ROWS'],
+  [0x8, 'GROUPS'],
+] as const
+const FRAME_STARTS = [
+  [0x20, 'UNBOUNDED PRECEDING'],
+  [0x200, 'CURRENT ROW'],
+  [0x800, 'PRECEDING'],
+  [0x2000, 'FOLLOWING'],
+] as const
+const FRAME_ENDS = [
+  [0x100, 'UNBOUNDED FOLLOWING'],
+  [0x400, 'CURRENT ROW'],
+  [0x1000, 'PRECEDING'],
+  [0x4000, 'FOLLOWING'],
+] as const
+const FRAME_EXCLUDES = [
+  [0x8000, ' EXCLUDE CURRENT ROW'],
+  [0x10000, ' EXCLUDE GROUP'],
+  [0x20000, ' EXCLUDE TIES'],
+] as const
+
+/** A window's definition with its parentheses. */
+export function windowSpec(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
+  ctx.only(node, window, WINDOW_FIELDS, 'a window')
+  const partition = list(window['partitionClause'])
+  const order = list(window['orderClause'])
+  const parts = [
+    window['refname'] ? quoteName(text(window['refname'])) : '',
+    partition.length > 0 ? `PARTITION BY ${sqlOf(expressions(partition, scope, ctx))}` : '',
+    order.length > 0 ? `ORDER BY ${sortList(order, scope, ctx)}` : '',
+    frame(window, scope, ctx, node),
+  ]
+  return `(${parts.filter(Boolean).join(' ')})`
+}
+
+function frame(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
+  const bits = whole(window['frameOptions'])
+  if ((bits & NON_DEFAULT) === 0) return ''
+  const pick = (choices: readonly (readonly [number, string])[]) =>
+    choices.find(([bit]) => (bits & bit) !== 0)?.[1]
+  const bound = (words: string | undefined, offset: unknown) => {
+    if (words === undefined)
+      throw ctx.fail(node, 'this window frame is not allowed', 'use ROWS BETWEEN ... AND ...')
+    return offset === undefined ? words : `${operand(expression(offset, scope, ctx))} ${words}`
+  }
+  const start = bound(pick(FRAME_STARTS), window['startOffset'])
+  const range =
+    (bits & BETWEEN) === 0 ? start : `BETWEEN ${start} AND ${bound(pick(FRAME_ENDS), window['endOffset'])}`
+  return `${pick(FRAME_MODES) ?? 'RANGE'} ${range}${pick(FRAME_EXCLUDES) ?? ''}`
+}
