@@ -183,7 +183,7 @@ async function fill(sql: Sql, world: World, rows: readonly Row[], tiles: Map<str
   await sql`insert into contributor (id, account, block) values (-1, ${fromHex(client.account)}, 1)`
   await sql`insert into dataset (id, name, block) values (-2, 'helium_sensors', 1)`
   await sql`insert into sensor (id, name, dataset, contributor, h3, block) values (-3, ${sensor}, -2, -1, 1, 1)`
-  const hex = (values: readonly Uint8Array[]) => values.map((value) => value.toHex())
+  const hex = (values: readonly Uint8Array[]) => values.map((value) => toHex(value).slice(2))
   await sql`
     insert into submission (id, submission_id, contributor, sensor, dataset, schema_sha256, payload_sha256, payload_bytes, uri, key_id,
       nonce, quorum, submitted_block, submitted_log, submitted_tx, submitted_time, index, seq, outcome, record, acc,

@@ -2,7 +2,7 @@ import { ed25519 } from '@noble/curves/ed25519.js'
 import { sha512 } from '@noble/hashes/sha2.js'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromHex, utf8 } from '../../../src/core/bytes.ts'
+import { fromHex, toHex, utf8 } from '../../../src/core/bytes.ts'
 import { fastEd25519, nobleEd25519 } from '../../../src/core/ed25519.ts'
 
 const { Point } = ed25519
@@ -34,7 +34,7 @@ const RFC = [
 function crooked(seed: Uint8Array, message: Uint8Array, add: { key: boolean; r: boolean }) {
   const { scalar, prefix } = ed25519.utils.getExtendedPublicKey(seed)
   const order = Point.Fn.ORDER
-  const little = (bytes: Uint8Array) => BigInt(`0x${bytes.toReversed().toHex()}`)
+  const little = (bytes: Uint8Array) => BigInt(toHex(bytes.toReversed()))
   const hash = (...parts: Uint8Array[]) =>
     little(sha512(Uint8Array.from(parts.flatMap((part) => [...part])))) % order
   const torsion = Point.fromBytes(hex('26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05'))
@@ -65,7 +65,7 @@ describe.each([
     expect(by.verify(new Uint8Array(32), hex(message), good)).toBe(false)
     expect(by.verify(new Uint8Array(32).fill(0xff), hex(message), good)).toBe(false)
     // s + L: the same equation, a second spelling (RFC 8032 section 8.4).
-    const s = BigInt(`0x${good.slice(32).toReversed().toHex()}`) + Point.Fn.ORDER
+    const s = BigInt(toHex(good.slice(32).toReversed())) + Point.Fn.ORDER
     const again = Uint8Array.of(
       ...good.slice(0, 32),
       ...fromHex(`0x${s.toString(16).padStart(64, '0')}`).toReversed(),
