@@ -1,5 +1,5 @@
 import type { AnchorPort } from './anchor/port.ts'
-import { type AnchorSettings, AnchorWriter } from './anchor/writer.ts'
+import { type AnchorSettings, AnchorWriter, requireOpen } from './anchor/writer.ts'
 import { evmChainId } from './chain/ids.ts'
 import type { ChainSource } from './chain/source.ts'
 import type { Clock } from './core/clock.ts'
@@ -13,7 +13,7 @@ import { claimDatabase, type Deployment } from './graph/cursor.ts'
 import { JudgeStage } from './ingest/judge.ts'
 import { withLease } from './ingest/lease.ts'
 import { SequenceStage } from './ingest/sequence.ts'
-import { runStage } from './ingest/stage.ts'
+import { canRetry, runStage } from './ingest/stage.ts'
 import { syncChain } from './ingest/sync.ts'
 import type { CheckpointSigner } from './log/checkpoint.ts'
 import type { PayloadFetcher } from './payload/fetch.ts'
@@ -91,6 +91,11 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     waiting.clear()
     const { chain, registry, origin } = deps.deployment
     await claimDatabase(sql, deps.deployment)
+    // Of a closed log nothing is begun. A chain that is away is waited for by the stages.
+    if (deps.anchor)
+      await requireOpen(deps.anchor.port).catch((error) => {
+        if (!canRetry(error)) throw error
+      })
     const context = { chainId: BigInt(evmChainId(chain)), registry, mlDsa: deps.mlDsa }
     // The first stage that fails for good takes the others with it.
     const failed = new AbortController()
@@ -101,7 +106,8 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     // 2. payload, maml: bytes are obtained and judged.
     const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
     // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
-    const anchored = deps.anchor?.port.head ?? null
+    const port = deps.anchor?.port ?? null
+    const anchored = port && (() => requireOpen(port).then(port.head))
     const sequence = new SequenceStage({ ...deps, chain, registry, origin, anchored, ready, logged })
     // 4. anchor: the signed log goes on-chain.
     const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })
@@ -120,7 +126,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       ...(anchor ? [guard(stage('anchor', () => anchor.turn(all), all))] : []),
       guard(stage('progress', () => measure(all), all)),
     ])
-    judge.stop()
+    await judge.stop()
     const failure = results.find((result) => result.status === 'rejected')
     if (failure) throw failure.reason
   }

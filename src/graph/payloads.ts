@@ -1,3 +1,4 @@
+import { type Hex, toHex } from '../core/bytes.ts'
 import type { Db } from './cursor.ts'
 
 /**
@@ -13,6 +14,38 @@ export async function putPayload(
   contributor: Uint8Array | null = null,
 ): Promise<void> {
   await sql`insert into payload (sha256, bytes, contributor) values (${sha256}, ${bytes}, ${contributor}) on conflict do nothing`
+}
+
+/** {@link putPayload} of several; `sha256` is 0x hex. */
+export async function putPayloads(
+  sql: Db,
+  payloads: readonly { sha256: Hex; bytes: Uint8Array }[],
+): Promise<void> {
+  if (payloads.length === 0) return
+  await sql`
+    insert into payload (sha256, bytes)
+    select decode(h, 'hex'), decode(b, 'hex') from unnest(
+      ${payloads.map(({ sha256 }) => sha256.slice(2))}::text[],
+      ${payloads.map(({ bytes }) => toHex(bytes).slice(2))}::text[]) as p(h, b)
+    on conflict do nothing`
+}
+
+/** The stored payloads of submissions by their internal ids, where they have the length that was declared. */
+export async function readPayloadsOf(
+  sql: Db,
+  submissions: readonly number[],
+): Promise<Map<number, Uint8Array>> {
+  if (submissions.length === 0) return new Map()
+  const rows = await sql`
+    select u.id, p.bytes from unnest(${submissions as number[]}::bigint[]) as s(id)
+    join submission u on u.id = s.id join payload p on p.sha256 = u.payload_sha256
+    where length(p.bytes) = u.payload_bytes`
+  return new Map(
+    rows.map(({ id, bytes: { buffer, byteOffset, length } }) => [
+      id,
+      new Uint8Array(buffer, byteOffset, length),
+    ]),
+  )
 }
 
 /** The bytes with this SHA-256, or null. */

@@ -2,6 +2,8 @@ import type { TransactionSql } from 'postgres'
 import type { Json, JsonObject } from '../core/json.ts'
 import { VALUE_NAME } from '../maml/limits.ts'
 import type { Schema, SchemaFile } from '../maml/schema.ts'
+import { parseTimestamp } from '../maml/time.ts'
+import { CopyRows, copyIn } from './copy.ts'
 import type { Db } from './cursor.ts'
 
 /**
@@ -56,14 +58,20 @@ export const MAX_VALUE_COLUMNS = 512
 /** Value columns by name, with their types. */
 type Columns = Map<string, ColumnType>
 
+const columnsByFile = new WeakMap<SchemaFile, Columns>()
+
 /** The columns that a schema file asks for, without `sensor_id` and `timestamp`, in byte order. */
 function columnsOf(file: SchemaFile): Columns {
-  return new Map(
+  const known = columnsByFile.get(file)
+  if (known) return known
+  const columns: Columns = new Map(
     [...(file.schema.properties ?? [])]
       .filter(([name]) => name !== 'sensor_id' && name !== 'timestamp' && VALUE_NAME.test(name))
       .map(([name, schema]): [string, ColumnType] => [valueColumn(name), columnType(schema)])
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   )
+  columnsByFile.set(file, columns)
+  return columns
 }
 
 /** A type that holds every value of both. */
@@ -87,9 +95,9 @@ function widen(columns: Columns, file: SchemaFile): Columns {
 /** Value columns of a dataset's table as they are now: column name to type. */
 export async function readingColumns(sql: Db, dataset: string): Promise<Columns> {
   const rows = await sql`
-    select column_name as name, data_type as type from information_schema.columns
-    where table_schema = current_schema() and table_name = ${readingTable(dataset)} and column_name like 'v\\_%'
-    order by ordinal_position`
+    select attname as name, format_type(atttypid, atttypmod) as type from pg_attribute
+    where attrelid = to_regclass(${`"${readingTable(dataset)}"`}) and attnum > 0 and not attisdropped and attname like 'v\\_%'
+    order by attnum`
   return new Map(rows.map((row) => [row['name'] as string, row['type'] as ColumnType]))
 }
 
@@ -176,13 +184,28 @@ function fits(value: Json, type: ColumnType): boolean {
 }
 
 /**
- * A value as text for `unnest`: null where it does not fit `own`, its type by the schema of its submission, which the column's
- * type `now` is at least as wide as. So what is stored does not depend on when it was.
+ * The value as it is stored: null where it does not fit `own`, its type by the schema of its submission, which the column's type is at
+ * least as wide as. So what is stored does not depend on when it was.
  */
-function cell(value: Json | undefined, own: ColumnType | undefined, now: ColumnType): string | null {
-  if (value === undefined || value === null || own === undefined || !fits(value, own)) return null
+const stored = (value: Json | undefined, own: ColumnType | undefined): Json =>
+  value === undefined || own === undefined || !fits(value, own) ? null : value
+
+/** A value as text for `unnest`; `now` is the column's type. */
+function cell(value: Json, now: ColumnType): string | null {
+  if (value === null) return null
   if (now === 'jsonb') return JSON.stringify(cleaned(value))
   return withoutNul(String(value))
+}
+
+/** {@link cell} for COPY. */
+function copyCell(to: CopyRows, value: Json, now: ColumnType): void {
+  if (value === null) to.null()
+  else if (now === 'jsonb') to.jsonb(JSON.stringify(cleaned(value)))
+  else if (now === 'text') to.text(withoutNul(String(value)))
+  else if (now === 'boolean') to.bool(value as boolean)
+  else if (now === 'bigint') to.int8(value as number)
+  // Text has no negative zero either.
+  else to.float8((value as number) + 0)
 }
 
 /** RFC 3339 UTC to what Postgres reads: at most microseconds. */
@@ -204,38 +227,75 @@ export interface SubmissionReadings {
   readings: readonly JsonObject[]
 }
 
-/** Adds readings of submissions of one dataset. Values that the submission's schema does not name are left to the payload. */
+/** From so many rows on COPY is worth its two round trips. */
+const COPY_ROWS = 48
+
+/**
+ * Adds readings of submissions of one dataset, which has none of them yet. Values that the submission's schema does not name are
+ * left to the payload.
+ */
 export async function insertReadings(
   tx: TransactionSql,
   dataset: string,
   items: readonly SubmissionReadings[],
 ): Promise<void> {
   const table = readingTable(dataset)
-  const [found] = await tx`select to_regclass(${`"${table}"`}) as oid`
+  const count = items.reduce((sum, { readings }) => sum + readings.length, 0)
+  if (count === 0) return
+  // Held before its columns are read, so that a schema update that is applied just now does not change them under us. A
+  // dataset without a valid schema has no table.
+  const [, [found], present] = await Promise.all([
+    tx.unsafe(
+      `do $$ begin if to_regclass('"${table}"') is not null then lock table "${table}" in row exclusive mode; end if; end $$`,
+    ),
+    tx`select to_regclass(${`"${table}"`}) as oid`,
+    readingColumns(tx, dataset),
+  ])
+  if (!found?.['oid']) return
+  const columns = [...present].map(([name, type]) => ({ name, value: name.slice(2), type }))
+  const target = `"${table}" (submission, position, sensor_id, timestamp${columns.map(({ name }) => `, "${name}"`).join('')})`
+  if (count >= COPY_ROWS) {
+    const rows = new CopyRows()
+    for (const { submission, file, readings } of items) {
+      const own = columnsOf(file)
+      const its = columns.map(({ name, value, type }) => ({ value, type, own: own.get(name) }))
+      for (let position = 0; position < readings.length; position++) {
+        const reading = readings[position] as JsonObject
+        rows
+          .row(4 + its.length)
+          .int8(submission)
+          .int4(position)
+          .text(sensorId(String(reading['sensor_id'])))
+        const moment = parseTimestamp(String(reading['timestamp']))
+        if (moment) rows.timestamptz(moment.seconds, Math.floor(moment.nanoseconds / 1000))
+        else rows.null()
+        for (const { value, own, type } of its)
+          copyCell(rows, stored(Object.hasOwn(reading, value) ? reading[value] : undefined, own), type)
+      }
+    }
+    return copyIn(tx, target, rows)
+  }
   const rows = items.flatMap(({ submission, file, readings }) => {
     const own = columnsOf(file)
     return readings.map((reading, position) => ({ submission, position, reading, own }))
   })
-  if (rows.length === 0 || !found?.['oid']) return
-  // Held before its columns are read, so that a schema update that is applied just now does not change them under us.
-  await tx.unsafe(`lock table "${table}" in row exclusive mode`)
-  const columns = [...(await readingColumns(tx, dataset))]
   const parameters = [
     rows.map((row) => row.submission),
     rows.map((row) => row.position),
     rows.map((row) => sensorId(String(row.reading['sensor_id']))),
     rows.map((row) => timestamptz(String(row.reading['timestamp']))),
-    ...columns.map(([name, type]) =>
-      rows.map((row) => cell(row.reading[name.slice(2)], row.own.get(name), type)),
+    ...columns.map(({ name, value, type }) =>
+      rows.map(({ reading, own }) =>
+        cell(stored(Object.hasOwn(reading, value) ? reading[value] : undefined, own.get(name)), type),
+      ),
     ),
   ]
   const types = ['bigint', 'integer', 'text', 'text', ...columns.map(() => 'text')]
-  const casts = ['c0', 'c1', 'c2', 'c3::timestamptz', ...columns.map(([, type], i) => `c${i + 4}::${type}`)]
+  const casts = ['c0', 'c1', 'c2', 'c3::timestamptz', ...columns.map(({ type }, i) => `c${i + 4}::${type}`)]
   await tx.unsafe(
-    `insert into "${table}" (submission, position, sensor_id, timestamp${columns.map(([name]) => `, "${name}"`).join('')})
+    `insert into ${target}
      select ${casts.join(', ')}
-     from unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')}) as r(${types.map((_, i) => `c${i}`).join(', ')})
-     on conflict do nothing`,
+     from unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')}) as r(${types.map((_, i) => `c${i}`).join(', ')})`,
     parameters as never[],
   )
 }

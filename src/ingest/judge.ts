@@ -1,4 +1,6 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { setImmediate } from 'node:timers/promises'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { describeError } from '../core/error.ts'
@@ -12,31 +14,38 @@ import {
   type Judged,
   type RegisteredKey,
   type Retrieval,
-  readKeys,
-  readLeafPolicies,
+  readPublicKeys,
   readSchemaBytes,
   readUnjudged,
   type Unjudged,
   writeJudgements,
 } from '../graph/judgements.ts'
-import { getPayload, putPayload } from '../graph/payloads.ts'
+import { readPayloadsOf } from '../graph/payloads.ts'
 import type { SchemaFile } from '../maml/schema.ts'
+import { MAML_CONTEXT, verifyMaml } from '../maml/sign.ts'
 import { backoffMs } from '../payload/backoff.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
 import { type FetchOutcome, unavailable, type What } from '../payload/outcome.ts'
 import { judgeUri } from '../payload/uri.ts'
 import { type Entry, parseEntry } from '../receipt/entry.ts'
-import { type Judgement, judge, readSchemaFile } from '../receipt/judge.ts'
+import { type Judgement, judging, readSchemaFile, type SignatureCheck } from '../receipt/judge.ts'
 import type { LeafPolicy } from '../receipt/policy.ts'
 
 /** How many submissions may be sought at once. Each costs a few kilobytes, and its place for one grace at most. */
 const SEARCHES = 8_192
 /** Bytes of payloads that are held for their verdict, at most, but for the last one: what bounds this stage's memory. */
 const HELD_BYTES = 64 << 20
-/** Searches begun in one turn, and verdicts written in one transaction. */
-const BATCH = 64
-/** Milliseconds of checks after which a turn writes what it has: signatures are checked on the thread that serves. */
-const SLICE_MS = 50
+/** Searches begun in one turn, and verdicts written in one transaction, at most. */
+const BATCH = 256
+/** Milliseconds after which a batch is cut short: so long do large payloads keep small ones waiting. */
+const SLICE_MS = 100
+/** Milliseconds of checks after which others get a turn on this thread. */
+const YIELD_MS = 10
+/** Payloads that are checked side by side: while the cores are busy with signatures, the next ones are parsed. */
+const LANES = 2 * Math.max(2, availableParallelism())
+/** Public keys and schema files that are kept. Anybody may register some; those in use are few. */
+const KEYS = 4_096
+const SCHEMAS = 256
 /** How often this stage looks for work that nobody woke it for, in milliseconds. */
 const POLL_MS = 500
 /** Hosts whose last delivery is remembered. */
@@ -80,6 +89,10 @@ interface Search {
   failure: { what: What; detail: string; retryable: boolean } | null
   /** The bytes, once obtained. */
   bytes: Uint8Array | null
+  /** Whether those are in our store already. */
+  isStored: boolean
+  /** Whether its verdict is being found or written. */
+  taken: boolean
   abort: AbortController
 }
 
@@ -95,11 +108,16 @@ export class JudgeStage {
   /** Wakes the turn when an attempt ends. */
   readonly #wake: Wake
   readonly #schemas = new Map<LeafPolicy, Map<Hex, SchemaFile | null>>()
+  readonly #keys = new Map<Hex, Uint8Array>()
   /** Local milliseconds of the last delivery of each host. */
   readonly #delivered = new Map<string, number>()
   #held = 0
   /** Local milliseconds of the last look at what became of the submissions that are sought. */
   #lookedAt = 0
+  /** Every unjudged submission below this index is being sought; 0 after a look, as history may have changed. */
+  #soughtUpTo = 0
+  /** The batch whose verdicts are being written while the next one is judged. */
+  #writing: Promise<void> = Promise.resolve()
 
   constructor(deps: JudgeDeps) {
     this.#deps = deps
@@ -122,34 +140,30 @@ export class JudgeStage {
     this.#wake.wake()
   }
 
-  /** Gives up every running attempt; the next process begins them anew. */
-  stop(): void {
+  /** Gives up every running attempt, which the next process begins anew, and waits for what is being written. */
+  async stop(): Promise<void> {
+    await this.#writing.catch(() => {})
     for (const id of [...this.#searches.keys()]) this.#forget(id)
   }
 
   /** Does what can be done now, then waits for something to change. */
   async turn(signal: AbortSignal): Promise<void> {
-    const { sql, clock, judged } = this.#deps
-    const position = await readPosition(sql)
+    const { sql, clock } = this.#deps
+    const looking = clock.now() - this.#lookedAt >= POLL_MS
+    if (looking) await this.#look()
+    const [position, begun] = await Promise.all([readPosition(sql), this.#begin()])
     if (!position) return this.#wake.wait(POLL_MS, signal)
-    const policies = await readLeafPolicies(sql)
-    const policyAt = (index: number): LeafPolicy | undefined =>
-      policies.find((p) => p.firstIndex <= index)?.policy
-    if (clock.now() - this.#lookedAt >= POLL_MS) await this.#look()
-    const begun = await this.#begin()
-    const ready: { search: Search; policy: LeafPolicy }[] = []
+    const ready: Search[] = []
     for (const search of this.#searches.values()) {
-      const policy = policyAt(search.due.index)
-      if (!policy) continue
-      if (this.#isDecided(search, position, policy)) ready.push({ search, policy })
-      else this.#attempt(search, isGraceOver(search.due, position, policy))
+      if (search.taken) continue
+      if (!this.#isDecided(search, position)) this.#attempt(search, isGraceOver(search.due, position))
+      else if (ready.length < BATCH) ready.push(search)
     }
-    if (ready.length > 0) {
-      await this.#write(await this.#judge(ready.slice(0, BATCH)))
-      judged.wake()
-    } else if (begun < BATCH) {
-      await this.#wake.wait(this.#pause(), signal)
-    }
+    if (ready.length > 0) await this.#judgeAndWrite(ready)
+    // More is at hand: what is being written is waited for when the next batch is to be.
+    if (ready.length === BATCH || begun > 0) return
+    await this.#writing
+    if (ready.length === 0) await this.#wake.wait(this.#pause(), signal)
   }
 
   /** Until the next attempt is due, at most one poll. */
@@ -164,32 +178,57 @@ export class JudgeStage {
   /** Forgets submissions that a reorganisation unsettled while they were sought, and finds payloads that were stored meanwhile. */
   async #look(): Promise<void> {
     this.#lookedAt = this.#deps.clock.now()
-    if (this.#searches.size === 0) return
+    this.#soughtUpTo = 0
+    // The others are judged as they are; what is no longer true is not written.
+    const waiting = [...this.#searches.values()].filter(({ taken, bytes }) => !taken && bytes === null)
+    if (waiting.length === 0) return
     const rows = await this.#deps.sql`
       select u.id, u.settled_hash, exists (select from payload p where p.sha256 = u.payload_sha256) as stored
-      from unnest(${[...this.#searches.keys()]}::bigint[]) as s(id) join submission u on u.id = s.id
+      from unnest(${waiting.map(({ due }) => due.id)}::bigint[]) as s(id) join submission u on u.id = s.id
       where u.verdict is null and u.index is not null`
     const alive = new Map(rows.map((row) => [row['id'] as number, row]))
-    for (const [id, search] of this.#searches) {
-      const row = alive.get(id)
-      if (!row || toHex(row['settled_hash']) !== search.due.settledHash) this.#forget(id)
-      else if (row['stored'] && this.#hasRoom()) await this.#findStored(search)
+    const found: Search[] = []
+    for (const search of waiting) {
+      const row = alive.get(search.due.id)
+      if (!row || toHex(row['settled_hash']) !== search.due.settledHash) this.#forget(search.due.id)
+      else if (row['stored']) found.push(search)
+    }
+    await this.#findStored(found)
+  }
+
+  /** Takes the bytes of these from our store, where they are there and as long as declared, as far as there is room. */
+  async #findStored(searches: readonly Search[]): Promise<void> {
+    let room = HELD_BYTES - this.#held
+    const wanted = searches.filter(({ uri, statement, bytes, due }) => {
+      if (uri === null || bytes || statement?.observed || room <= 0) return false
+      room -= due.payload.bytes
+      return true
+    })
+    if (wanted.length === 0) return
+    const stored = await readPayloadsOf(
+      this.#deps.sql,
+      wanted.map(({ due }) => due.id),
+    )
+    for (const search of wanted) {
+      const bytes = stored.get(search.due.id)
+      if (!bytes) continue
+      this.#hold(search, bytes)
+      search.isStored = search.bytes === bytes
     }
   }
 
-  async #findStored(search: Search): Promise<void> {
-    if (search.uri === null || search.bytes || search.statement?.observed) return
-    const bytes = await getPayload(this.#deps.sql, fromHex(search.due.payload.sha256))
-    // A stored payload of another length than the one declared is not what was submitted.
-    if (bytes?.length === search.due.payload.bytes) this.#hold(search, bytes)
-  }
-
-  /** Takes up settled submissions while there is room; answers how many. */
+  /** Takes up settled submissions while there is room for their payloads; answers how many. */
   async #begin(): Promise<number> {
-    const room = Math.min(BATCH, SEARCHES - this.#searches.size)
-    if (room <= 0 || !this.#hasRoom()) return 0
-    const fresh = await readUnjudged(this.#deps.sql, room, [...this.#searches.keys()])
+    const places = Math.min(BATCH, SEARCHES - this.#searches.size)
+    if (places <= 0 || !this.#hasRoom()) return 0
+    const from = this.#soughtUpTo
+    // Above what was taken up in order there is nothing to be left out.
+    const skip = from === 0 ? [...this.#searches.keys()] : []
+    const fresh = await readUnjudged(this.#deps.sql, places, skip, from)
+    const begun: Search[] = []
     for (const due of fresh) {
+      this.#soughtUpTo = due.index + 1
+      if (this.#searches.has(due.id)) continue
       const text = uriText(due.uri)
       const search: Search = {
         due,
@@ -202,12 +241,15 @@ export class JudgeStage {
         nextAt: 0,
         failure: null,
         bytes: null,
+        isStored: false,
+        taken: false,
         abort: new AbortController(),
       }
       this.#searches.set(due.id, search)
-      if (this.#hasRoom()) await this.#findStored(search)
+      begun.push(search)
     }
-    return fresh.length
+    await this.#findStored(begun.filter(({ due }) => due.isStored))
+    return begun.length
   }
 
   #hasRoom(): boolean {
@@ -229,17 +271,17 @@ export class JudgeStage {
     search.abort.abort()
   }
 
-  #isDecided(search: Search, position: Position, policy: LeafPolicy): boolean {
+  #isDecided(search: Search, position: Position): boolean {
     const { due, uri, statement, bytes, failure, soughtSince, late } = search
     if (uri === null || bytes) return true
     // The log has stated it before: nobody is asked again.
     if (statement?.observed) return due.settledBlock <= position.final.number
-    if (!isGraceOver(due, position, policy)) return false
+    if (!isGraceOver(due, position)) return false
     if (failure && !(late && failure.retryable)) return true
     if (soughtSince === null) return false
     // Whoever starts late still asks, and again, for as long as the grace, so that reading history on a bad day gives the same
     // log; and waits longer while the host is only busy with what else we asked of it.
-    const graceMs = policy.graceSeconds * 1000
+    const graceMs = due.policy.graceSeconds * 1000
     const lasted = this.#deps.clock.now() - soughtSince
     if (failure) return lasted >= graceMs
     const delivers = late && (this.#delivered.get(hostOf(uri)) ?? 0) >= soughtSince
@@ -293,45 +335,60 @@ export class JudgeStage {
     this.#wake.wake()
   }
 
-  /** Verdicts on as many of `ready` as a slice of time allows. */
-  async #judge(ready: readonly { search: Search; policy: LeafPolicy }[]): Promise<Judged[]> {
-    const { sql, clock } = this.#deps
-    const keysOf = await readKeys(
-      sql,
-      ready.map(({ search }) => search.due),
-    )
-    const verdicts: Judged[] = []
-    const started = clock.now()
-    for (const { search, policy } of ready) {
-      const keys = keysOf.get(search.due.id)
-      // Unsettled meanwhile: nothing that we could say would be about the chain as it is.
-      if (!keys) {
-        this.#forget(search.due.id)
-        continue
-      }
-      // The owner may have put the bytes into our store, whatever the host does.
-      await this.#findStored(search)
-      verdicts.push(await this.#verdict(search, keys, policy))
-      if (clock.now() - started >= SLICE_MS) break
+  /** Finds verdicts on as many of `ready` as a slice of time allows, and begins to write them once those before are written. */
+  async #judgeAndWrite(ready: readonly Search[]): Promise<void> {
+    const taken = ready.slice(0, BATCH)
+    for (const search of taken) search.taken = true
+    try {
+      const verdicts = await this.#judge(taken)
+      await this.#writing
+      this.#writing = this.#write(verdicts)
+      // Whoever waits for it next is told.
+      this.#writing.catch(() => {})
+    } catch (error) {
+      for (const search of taken) search.taken = false
+      throw error
     }
+  }
+
+  async #judge(taken: readonly Search[]): Promise<Found[]> {
+    // The owners may have put bytes into our store, whatever the hosts do.
+    await this.#findStored(taken)
+    await this.#readKeysAndSchemas(taken)
+    const { clock } = this.#deps
+    const verdicts: Found[] = []
+    const started = clock.now()
+    let yielded = performance.now()
+    let next = 0
+    const lane = async () => {
+      while (next < taken.length) {
+        const search = taken[next++] as Search
+        if (clock.now() - started > SLICE_MS) {
+          search.taken = false
+          continue
+        }
+        verdicts.push(await this.#verdict(search))
+        if (performance.now() - yielded > YIELD_MS) {
+          await setImmediate()
+          yielded = performance.now()
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: LANES }, lane))
     return verdicts
   }
 
-  async #verdict(search: Search, keys: readonly RegisteredKey[], policy: LeafPolicy): Promise<Judged> {
-    const { mlDsa, metrics, chain } = this.#deps
+  async #verdict(search: Search): Promise<Found> {
+    const { metrics, chain } = this.#deps
     const { due, bytes, uri, statement } = search
     if (statement && !statement.observed && uri !== null && !bytes)
-      return {
-        submission: due,
-        judgement: restoredJudgement(statement),
-        restored: true,
-        schema: null,
-        retrieval: retrievalOf(search),
-      }
+      return { search, judgement: restoredJudgement(statement), restored: true, schema: null }
+    const { keys } = due
     const key = keys.findLast((candidate) => candidate.keyId === due.keyId) ?? null
-    const file = await this.#schema(due.schemaSha256, policy)
+    const schema = this.#schemas.get(due.policy)?.get(due.schemaSha256) ?? null
+    const publicKey = (of: RegisteredKey) => this.#keys.get(of.keyId) ?? NO_BYTES
     const end = metrics.judgeSeconds.startTimer()
-    const judgement = judge(
+    const steps = judging(
       {
         outcome: due.outcome,
         chain,
@@ -341,46 +398,91 @@ export class JudgeStage {
         payload: due.payload,
         uriRefused: due.outcome === 'validated' && uri === null,
         bytes,
-        key,
-        earlierKeys: earlierThan(key, keys),
+        key: key && { publicKey: publicKey(key), possessionValid: key.possessionValid },
+        earlierKeys: key ? keys.filter((other) => other.keyIndex < key.keyIndex).map(publicKey) : [],
         // The file below stands for the bytes.
         schema: NO_BYTES,
         submittedTime: due.submittedTime,
-        policy,
+        policy: due.policy,
       },
-      { mlDsa, sha256: nativeSha256, schemaFile: () => file },
+      { sha256: nativeSha256, schemaFile: () => schema },
     )
+    let step = steps.next()
+    while (!step.done) step = steps.next(await this.#isSigned(step.value))
     end()
-    return { submission: due, judgement, restored: false, schema: file, retrieval: retrievalOf(search) }
+    return { search, judgement: step.value, restored: false, schema }
   }
 
-  async #schema(sha256: Hex, policy: LeafPolicy): Promise<SchemaFile | null> {
-    const files = this.#schemas.get(policy) ?? new Map<Hex, SchemaFile | null>()
-    this.#schemas.set(policy, files)
-    const known = files.get(sha256)
-    if (known !== undefined) return known
-    // Anybody may register schemas; those in use are few.
-    if (files.size >= 256) files.clear()
-    const file = readSchemaFile(await readSchemaBytes(this.#deps.sql, sha256), policy)
-    files.set(sha256, file)
-    return file
+  /** Off this thread where the runtime can: a signature takes longer than all other checks together. */
+  #isSigned({ payload, publicKey }: SignatureCheck): Promise<boolean> | boolean {
+    const { mlDsa } = this.#deps
+    const { signature, signedBytes } = payload
+    if (!mlDsa.verifyAside || signature.kind !== 'present') return verifyMaml(payload, publicKey, mlDsa)
+    return mlDsa.verifyAside(65, publicKey, signedBytes, signature.bytes, MAML_CONTEXT)
   }
 
-  async #write(verdicts: readonly Judged[]): Promise<void> {
-    if (verdicts.length === 0) return
-    const { sql, metrics } = this.#deps
-    // Bytes first: a verdict that speaks of a payload must never be committed without it.
-    for (const { submission } of verdicts) {
-      const bytes = this.#searches.get(submission.id)?.bytes
-      if (bytes) await putPayload(sql, fromHex(submission.payload.sha256), bytes)
+  /** Brings what judging these needs into the caches. Both are found by their hashes, so that neither ever changes. */
+  async #readKeysAndSchemas(taken: readonly Search[]): Promise<void> {
+    const { sql } = this.#deps
+    const wanted = new Set<Hex>()
+    for (const { due, bytes } of taken)
+      if (bytes) for (const { keyId } of due.keys) if (!this.#keys.has(keyId)) wanted.add(keyId)
+    if (wanted.size > 0) {
+      // A batch needs few more than it has submissions, and so it always fits.
+      if (this.#keys.size + wanted.size > KEYS) this.#keys.clear()
+      for (const { due, bytes } of taken) if (bytes) for (const { keyId } of due.keys) wanted.add(keyId)
+      for (const [id, key] of await readPublicKeys(
+        sql,
+        [...wanted].filter((id) => !this.#keys.has(id)),
+      ))
+        this.#keys.set(id, key)
     }
-    const written = await writeJudgements(sql, verdicts)
-    for (const { submission, judgement } of verdicts) {
-      this.#forget(submission.id)
-      if (written.has(submission.id))
-        metrics.judged.inc({ verdict: judgement.verdict, reason: judgement.reason ?? 'none' })
+    for (const { due, bytes } of taken) {
+      if (!bytes) continue
+      const files = this.#schemas.get(due.policy) ?? new Map<Hex, SchemaFile | null>()
+      this.#schemas.set(due.policy, files)
+      if (files.has(due.schemaSha256)) continue
+      if (files.size >= SCHEMAS) files.clear()
+      files.set(due.schemaSha256, readSchemaFile(await readSchemaBytes(sql, due.schemaSha256), due.policy))
     }
   }
+
+  async #write(found: readonly Found[]): Promise<void> {
+    if (found.length === 0) return
+    const { sql, metrics, judged } = this.#deps
+    try {
+      const verdicts = found.map(
+        ({ search, judgement, restored, schema }): Judged => ({
+          submission: search.due,
+          judgement,
+          restored,
+          schema,
+          retrieval: retrievalOf(search),
+          bytes: search.isStored ? null : search.bytes,
+        }),
+      )
+      const written = await writeJudgements(sql, verdicts)
+      for (const { search, judgement } of found) {
+        this.#forget(search.due.id)
+        if (written.has(search.due.id))
+          metrics.judged.inc({ verdict: judgement.verdict, reason: judgement.reason ?? 'none' })
+        // Unsettled or settled anew meanwhile: looked for once more, wherever it stands now.
+        else this.#soughtUpTo = 0
+      }
+      judged.wake()
+    } finally {
+      for (const { search } of found) search.taken = false
+    }
+  }
+}
+
+/** A verdict, and what it was found with. */
+interface Found {
+  search: Search
+  judgement: Judgement
+  /** Whether it is what a restored entry says, and not what the payload does. */
+  restored: boolean
+  schema: SchemaFile | null
 }
 
 /** What the log has said of a payload that was read then and is gone now. */
@@ -394,8 +496,8 @@ const restoredJudgement = ({ verdict, reason, observed }: Statement): Judgement 
 
 const NO_BYTES = new Uint8Array()
 
-const isGraceOver = (due: Unjudged, { final }: Position, policy: LeafPolicy): boolean =>
-  due.settledBlock <= final.number && final.time >= due.settledTime + policy.graceSeconds
+const isGraceOver = (due: Unjudged, { final }: Position): boolean =>
+  due.settledBlock <= final.number && final.time >= due.settledTime + due.policy.graceSeconds
 
 const retrievalOf = ({ attempts, bytes, failure }: Search): Retrieval | null => {
   if (attempts === 0) return null
@@ -406,12 +508,7 @@ const retrievalOf = ({ attempts, bytes, failure }: Search): Retrieval | null => 
 
 const SILENT = { what: 'timeout', detail: 'The host did not answer before the grace ended.' } as const
 
-/** Keys that the contributor had before `key`. */
-const earlierThan = (key: RegisteredKey | null, keys: readonly RegisteredKey[]): Uint8Array[] =>
-  key ? keys.filter((other) => other.keyIndex < key.keyIndex).map((other) => other.publicKey) : []
-
-const nativeSha256 = (bytes: Uint8Array): Uint8Array =>
-  new Uint8Array(createHash('sha256').update(bytes).digest())
+const nativeSha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(hash('sha256', bytes, 'buffer'))
 
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
 /** The URI as text; what is not UTF-8 becomes U+FFFD, which no accepted URI holds. */

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { sha256, utf8 } from '../../src/core/bytes.ts'
+import { sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { silentLogger } from '../../src/core/logger.ts'
 import { createMetrics } from '../../src/core/metrics.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { Wake } from '../../src/core/wake.ts'
-import { readKeys, readUnjudged } from '../../src/graph/judgements.ts'
+import { readPublicKeys, readUnjudged } from '../../src/graph/judgements.ts'
 import { putPayload } from '../../src/graph/payloads.ts'
 import { rollback } from '../../src/graph/rollback.ts'
 import { JudgeStage } from '../../src/ingest/judge.ts'
@@ -203,11 +203,16 @@ test('judges by the keys that were registered before the submission, whatever ca
     select contributor, 1, ${sha256(utf8('x'))}, public_key, possession, true, 5000, 1 from contributor_key
     union all select contributor, 2, key_id, public_key, possession, false, 5000, 2 from contributor_key`
   const due = await readUnjudged(database.sql, 10, [])
-  const keys = await readKeys(database.sql, due)
-  expect([...keys.values()].map((list) => list.map((key) => [key.keyIndex, key.possessionValid]))).toEqual([
+  expect(due.map(({ keys }) => keys.map((key) => [key.keyIndex, key.possessionValid]))).toEqual([
     [[0, true]],
     [[0, true]],
   ])
+  const ids = due.map(({ keyId }) => keyId)
+  const bytes = await readPublicKeys(database.sql, ids)
+  expect(ids.map((id) => toHex(sha256(bytes.get(id) as Uint8Array)))).toEqual(ids)
+  await expect(readPublicKeys(database.sql, [toHex(sha256(utf8('none')))])).rejects.toThrow(
+    'no registered key',
+  )
 })
 
 test('asks the database no more than its poll says while it is idle or waits for hosts', async () => {
