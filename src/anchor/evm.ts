@@ -54,6 +54,16 @@ export function evmAnchorPort(options: {
         })
         return { size: Number(size), root: fromHex(root, 32) }
       }),
+    closure: () =>
+      reached(async () => {
+        const [closed, successor, lastGoodSize] = await readContract(client, {
+          ...contract,
+          functionName: 'closure',
+        })
+        if (!closed) return null
+        const next = successor.toLowerCase() as Hex
+        return { lastGoodSize: Number(lastGoodSize), successor: BigInt(next) === 0n ? null : next }
+      }),
     nonce: (at) =>
       reached(async () => getTransactionCount(client, { address: account.address, ...(await blockOf(at)) })),
     fees: () => reached(async () => estimateFeesPerGas(client, { chain: undefined })),

@@ -20,6 +20,8 @@ export interface AnchorCall {
 export interface AnchorPort {
   /** Size and root (32 bytes) that the contract holds in the newest block. */
   head(): Promise<{ size: number; root: Uint8Array }>
+  /** What the log's close named, null while it is not closed. `successor` is null where none goes on. */
+  closure(): Promise<{ lastGoodSize: number; successor: Hex | null } | null>
   /** How many transactions of the anchoring account are mined, up to the newest or the newest final block. */
   nonce(at: 'latest' | 'final'): Promise<number>
   /** Whether the chain has this block, by number and hash (32 bytes of 0x hex). */

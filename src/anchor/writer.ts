@@ -79,6 +79,7 @@ export class AnchorWriter {
   async turn(signal: AbortSignal): Promise<void> {
     const { sql, port, clock, settings, logged } = this.#deps
     const checkpoint = await readLatestCheckpoint(sql)
+    await requireOpen(port)
     if (!checkpoint) return logged.wait(POLL_MS, signal)
     const onChain = await port.head()
     await this.#compare(onChain)
@@ -198,6 +199,23 @@ export class AnchorWriter {
     const done = await sql`delete from anchor_tx where nonce < ${await port.nonce('final')}`
     if (done.count > 0) metrics.anchors.inc({ outcome: 'final' }, done.count)
   }
+}
+
+/** Throws `LOG_CLOSED` where the log has ended for good: nothing of it is to be signed or anchored any more. */
+export async function requireOpen(port: AnchorPort): Promise<void> {
+  const closure = await port.closure()
+  if (!closure) return
+  const { lastGoodSize, successor } = closure
+  throw new DunesError(
+    'LOG_CLOSED',
+    `the log was closed on-chain for good at size ${lastGoodSize}; ${successor ? `its successor is ${successor}` : 'it has no successor'}`,
+    {
+      hint:
+        '`dunes serve` goes on answering for this log; to index its successor, start with --anchor of the successor and a database of ' +
+        'its own: docs/operating.md, "Closing a log"',
+      details: { lastGoodSize, successor },
+    },
+  )
 }
 
 const raised = ({ maxFeePerGas, maxPriorityFeePerGas }: Fees): Fees => ({

@@ -19,14 +19,13 @@ import { createPayloadFetcher } from '../payload/fetch.ts'
 import { parseTrustPolicy } from '../proof/trust-policy.ts'
 import { apiUrlOf } from './client.ts'
 import type { Action, Invocation, Options } from './command.ts'
+import { stepLines } from './progress.ts'
 import { readPolicy } from './prove.ts'
 import { printable, table } from './text.ts'
 
 /** Files in the data folder that an interrupted audit goes on from. */
 const STATE_FILE = 'fsck.json'
 const STORE_FILE = 'fsck.sqlite'
-/** Milliseconds between two lines of progress. */
-const TELL_MS = 5_000
 /** Differences and warnings that are listed without `--json`. */
 const LISTED = 20
 
@@ -245,17 +244,8 @@ function writeState(folder: string, file: string, state: AuditState): void {
 
 /** Tells progress now and then, with an estimate of what is left of the step. */
 function teller(call: Invocation): (progress: Progress) => void {
-  let step = ''
-  let [began, from, told] = [0, 0, call.clock.now()]
-  return ({ step: name, done, total }) => {
-    const now = call.clock.now()
-    if (name !== step) [step, began, from] = [name, now, done]
-    if (now - told < TELL_MS) return
-    told = now
-    const rate = (done - from) / Math.max(1, now - began)
-    const left = rate > 0 ? `, about ${Math.ceil((total - done) / rate / 1000)} s left` : ''
-    call.note(`${name}: ${done} of ${total}${left}\n`)
-  }
+  const tell = stepLines(call)
+  return ({ step, done, total }) => tell(step, done, total)
 }
 
 const headText = (head: { size: number; root: Hex } | null): string =>

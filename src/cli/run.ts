@@ -13,6 +13,8 @@ const addDataset = lazy(async () => (await import('./contribute.ts')).addDataset
 const addSensor = lazy(async () => (await import('./contribute.ts')).addSensor)
 const attest = lazy(async () => (await import('./contribute.ts')).attest)
 const keygen = lazy(async () => (await import('./contribute.ts')).keygen)
+const backup = lazy(async () => (await import('./backup.ts')).backup)
+const restore = lazy(async () => (await import('./restore.ts')).restore)
 const register = lazy(async () => (await import('./contribute.ts')).register)
 const rotate = lazy(async () => (await import('./contribute.ts')).rotate)
 const submit = lazy(async () => (await import('./contribute.ts')).submit)
@@ -34,6 +36,7 @@ const muRepair = lazy(async () => (await import('./inspect.ts')).muRepair)
 const muShow = lazy(async () => (await import('./inspect.ts')).muShow)
 const initKeys = lazy(async () => (await import('./keys.ts')).initKeys)
 const rotateKeys = lazy(async () => (await import('./keys.ts')).rotateKeys)
+const closeLog = lazy(async () => (await import('./log.ts')).closeLog)
 const listKeys = lazy(async () => (await import('./keys.ts')).listKeys)
 const exportLog = lazy(async () => (await import('./mirror.ts')).exportLog)
 const mirror = lazy(async () => (await import('./mirror.ts')).mirror)
@@ -191,16 +194,44 @@ function build(terminal: Terminal, outcome: Outcome): Command {
   asTransaction(
     add('attest <id>', "attest to another contributor's submission (validators)", attest, account),
   ).option('--reject', 'attest that it is not valid')
-  asContributor(add('deploy', 'deploy the contracts on a chain of your own', deploy, ['rpcUrls', 'chainId']))
+  asContributor(
+    add('deploy', 'deploy the contracts on a chain of your own', deploy, [
+      'rpcUrls',
+      'chainId',
+      'startBlock',
+    ]),
+  )
     .requiredOption('--origin <name>', "the log's name, such as example.org/dunes: for ever, in every proof")
     .option('--validators <addresses>', 'accounts admitted as validators from the start, separated by commas')
     .option(
       '--admin <address>',
       'who may admit validators, rotate and pause; the deploying account unless told',
     )
+    .option(
+      '--successor-of <anchor>',
+      'deploy only a new log over the registry of this one, to go on after it',
+    )
+    .option(
+      '--size <n>',
+      'with --successor-of: leaves up to which that log was good; left out, all that are anchored',
+    )
+    .option('--root <hash>', 'with --successor-of: its root at that size')
     .option('--quorum <n>', 'attestations of one side that settle a submission', '3')
     .option('--ttl <blocks>', 'blocks after which a submission that nobody settled expires', '7200')
     .option('--epoch-seconds <n>', 'length of an epoch', '86400')
+  const log = group('log', 'the log on-chain')
+  asAdmin(
+    command(log, 'close', 'end a log for good, and name the one that goes on', closeLog, [
+      ...storage,
+      'rpcUrls',
+      'chainId',
+      'anchor',
+    ]),
+  )
+    .option('--successor <address>', 'the contract that `dunes deploy --successor-of` made')
+    .option('--no-successor', 'end it without one')
+    .option('--size <n>', 'leaves up to which the log was good; left out, all that are anchored')
+    .option('--root <hash>', 'its root at that size; needed below the anchored size')
   const keys = group('keys', 'keys of the indexer, one for each role')
   command(keys, 'init', 'make the keys that are missing', initKeys, storage)
   command(keys, 'list', 'list roles, files and public keys, and those that were replaced', listKeys, storage)
@@ -286,6 +317,21 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     exportLog,
     chain,
   ).option('--recheck', 'look at every file again, not only at what is new')
+  add(
+    'backup <folder>',
+    'write what cannot be made again from the chain: log, statements, payloads, signatures',
+    backup,
+    ['rpcUrls', 'chainId'],
+  )
+    .option('--with-keys', "copy the indexer's keys, too; left out, none leaves its place")
+    .option('--recheck', 'look at every file again, not only at what is new')
+  add('restore <folder>', 'bring back a backup, an export or a mirror, once all of it is verified', restore, [
+    'rpcUrls',
+    'chainId',
+  ])
+    .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
+    .option('--dry-run', 'verify everything and change nothing')
+    .option('--payloads-only', 'take the payloads alone: for a successor, whose leaves are its own')
   add('mirror <url> <folder>', 'follow a log from its address, check all of it, and keep it as files', mirror)
     .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
     .option('--vkeys <file>', 'verifier keys instead of a policy, one a line')

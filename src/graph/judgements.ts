@@ -66,7 +66,7 @@ export async function readUnjudged(
             from contributor_key k
             where k.contributor = u.contributor and (k.block, k.log_index) < (u.submitted_block, u.submitted_log)) as keys,
            exists (select from payload p where p.sha256 = u.payload_sha256) as stored,
-           (select r.entry from restored_leaf r where r.index = u.index) as restored
+           r.entry as restored
     from submission u
     join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
     left join restored_leaf r on r.index = u.index

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { DunesError } from '../core/error.ts'
 import { MirrorError } from './error.ts'
 
 /** Ending of files that are being written; no path of a log has it. */
@@ -31,14 +33,33 @@ export class LogFolder {
     }
   }
 
-  async write(path: string, bytes: Uint8Array, { durable = false }: WriteOptions = {}): Promise<void> {
+  /** Parts of a file one after another, each at most `chunk` bytes; none where there is no such file. */
+  async *stream(path: string, chunk = 1 << 20): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const part of createReadStream(join(this.path, path), { highWaterMark: chunk }))
+        yield new Uint8Array(part as Buffer)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(join(this.path, path), error)
+    }
+  }
+
+  async write(path: string, bytes: Uint8Array, options: WriteOptions = {}): Promise<void> {
+    await this.writeParts(path, [bytes], options)
+  }
+
+  /** Writes a file from parts that need not be held at once. What `parts` throws is thrown, and nothing is written. */
+  async writeParts(
+    path: string,
+    parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    { durable = false }: WriteOptions = {},
+  ): Promise<void> {
     const target = join(this.path, path)
     const part = `${target}.${randomBytes(4).toString('hex')}${PART}`
     try {
       await mkdir(dirname(target), { recursive: true })
       const file = await open(part, 'w')
       try {
-        await file.writeFile(bytes)
+        for await (const bytes of parts) await file.writeFile(bytes)
         if (durable) await file.sync()
       } finally {
         await file.close()
@@ -46,7 +67,7 @@ export class LogFolder {
       await rename(part, target)
     } catch (error) {
       await rm(part, { force: true }).catch(() => {})
-      throw unusable(target, error)
+      throw error instanceof DunesError ? error : unusable(target, error)
     }
   }
 

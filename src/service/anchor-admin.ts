@@ -66,6 +66,16 @@ export class AnchorAdmin {
     })
   }
 
+  /** The registry whose settled submissions the log records. */
+  async registry(): Promise<Hex> {
+    return (await reached(() => this.#read('registry'))).toLowerCase() as Hex
+  }
+
+  /** The log's name. */
+  origin(): Promise<string> {
+    return reached(() => this.#read('origin'))
+  }
+
   async head(): Promise<{ size: number; root: Uint8Array }> {
     const [root, size] = await reached(() => this.#read('head'))
     return { size: Number(size), root: fromHex(root, 32) }
@@ -102,7 +112,9 @@ export class AnchorAdmin {
     return encodeFunctionData({ abi: receiptAnchorAbi, functionName, args: [role, account] })
   }
 
-  #read<const F extends 'ANCHOR_ROLE' | 'defaultAdmin' | 'head' | 'closure' | 'paused'>(functionName: F) {
+  #read<
+    const F extends 'ANCHOR_ROLE' | 'defaultAdmin' | 'head' | 'closure' | 'paused' | 'registry' | 'origin',
+  >(functionName: F) {
     return readContract(this.#client, { address: this.anchor, abi: receiptAnchorAbi, functionName })
   }
 
