@@ -7,6 +7,7 @@ import type { MlDsa } from '../core/ml-dsa.ts'
 import { verifyPossession } from '../maml/possession.ts'
 import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
 import { type Change, tell, tellProgress } from './changes.ts'
+import { behindDatasetView } from './dataset-view.ts'
 import { ensureReadingTable } from './readings.ts'
 import { EDGE, OUTCOMES } from './schema.ts'
 
@@ -165,7 +166,7 @@ async function applyRegistration(
         select id, ${event.version}, ${sha256(event.schema)}, ${event.schema}, ${file?.name ?? null}, ${problem},
                ${block.number}, ${event.logIndex}
         from dataset where name = ${event.name}`
-      if (file) await ensureReadingTable(tx, event.name, file)
+      if (file) await behindDatasetView(tx, event.name, () => ensureReadingTable(tx, event.name, file))
       return
     }
     case 'sensorRegistered': {

@@ -5,6 +5,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as runMigrations } from 'drizzle-orm/postgres-js/migrator'
 import { connect, DatabaseError, databaseError, type Sql } from './connect.ts'
+import { ensureDatasetViews } from './dataset-view.ts'
 
 /** Where the repository keeps its migrations. */
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url))
@@ -37,6 +38,8 @@ export async function migrate(url: string, folder: string = MIGRATIONS): Promise
       if (files[position]?.hash !== hash) throw changed(names[position], position)
     })
     await runMigrations(drizzle(sql), { migrationsFolder: folder })
+    // Views of datasets follow the program, not the migrations: they come and go with what is registered.
+    if (folder === MIGRATIONS) await ensureDatasetViews(sql)
     const total = (await applied(sql)).length
     return { ran: names.slice(before.length, total), total }
   } catch (error) {

@@ -4,6 +4,7 @@ import { fromHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { parseSchemaFile } from '../maml/schema.ts'
 import { readUndone, tell } from './changes.ts'
+import { behindDatasetView } from './dataset-view.ts'
 import { narrowReadingTable, readingTable } from './readings.ts'
 
 /**
@@ -68,6 +69,6 @@ async function undoSchemas(tx: TransactionSql, above: number): Promise<void> {
     const rows = await tx`
       select schema from dataset_version where dataset = ${id} and problem is null order by version`
     const files = rows.map((row) => parseSchemaFile(new Uint8Array(row['schema'])))
-    await narrowReadingTable(tx, name, files)
+    await behindDatasetView(tx, name, () => narrowReadingTable(tx, name, files))
   }
 }
