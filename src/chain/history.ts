@@ -1,8 +1,9 @@
 import type { Hex } from '../core/bytes.ts'
-import { getBlocks, getLogs, inconsistent } from './blocks.ts'
+import { type EvmBlock, getBlocks, getLogs, getLogsMany, inconsistent } from './blocks.ts'
+import { bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
 import type { RangeWidth } from './range.ts'
-import { type ReadContext, withEvents } from './read.ts'
+import { allows, type ReadContext, withEvents } from './read.ts'
 import { type ChainBlock, ChainError } from './source.ts'
 
 /** One answered piece of final history: `blocks` are its first, its last, and those between that have events. */
@@ -61,22 +62,68 @@ async function assemble(
     else byBlock.set(number, [log])
   }
   if (!byBlock.has(to)) byBlock.set(to, [])
-  const numbers = [...byBlock.keys()]
+  // Every header, so that each block without logs is known to have none: its bloom says so under a hash that the chain goes on from.
+  const numbers = context.checkBlooms
+    ? Array.from({ length: to - from + 1 }, (_, i) => from + i)
+    : [...byBlock.keys()]
   const headers = await getBlocks(context.rpc, numbers, { signal, tries: 1, checkHash: context.checkHashes })
-  const blocks: ChainBlock[] = []
+  const found: EvmBlock[] = []
   headers.forEach((header, i) => {
     const number = numbers[i] as number
     if (!header) throw inconsistent(`the endpoint has no block ${number}, which is final`)
-    const before = blocks.at(-1)
+    const before = found.at(-1)
     if (before?.number === number - 1 && before.hash !== header.parentHash)
       throw inconsistent(`final block ${number} does not continue block ${number - 1}`)
-    const block = withEvents(context, header, byBlock.get(number) as RawLog[])
-    const kept = block.events.length > 0 || number === from || number === to
-    if (kept) blocks.push(block)
+    found.push(header)
   })
+  if (context.checkBlooms) await settleDoubts(context, found, byBlock, signal)
+  const blocks: ChainBlock[] = []
+  for (const header of found) {
+    const block = withEvents(context, header, byBlock.get(header.number) ?? [])
+    if (block.events.length > 0 || block.number === from || block.number === to) blocks.push(block)
+  }
   const [first, ...rest] = blocks
   if (!first) throw inconsistent(`the endpoint has no block ${from}`)
   return { blocks: [first, ...rest], tip: rest.at(-1) ?? first }
+}
+
+/**
+ * Asks once more, by hash, for the logs of each contract that a block's bloom allows and the range's answer had none of; and for
+ * all of the last block that it had logs of, unless they give that block's bloom: an answer that was cut short ends there. What
+ * is found so is put into `byBlock`. Throws `RPC_INCONSISTENT` where the second answer has less.
+ */
+async function settleDoubts(
+  context: ReadContext,
+  headers: readonly EvmBlock[],
+  byBlock: Map<number, RawLog[]>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { registry, anchor } = context.contracts
+  const last = headers.findLast(({ number }) => (byBlock.get(number) ?? []).length > 0)
+  const doubts = headers.flatMap((block) => {
+    const logs = byBlock.get(block.number) ?? []
+    const cut = block === last && bloomOf(logs) !== block.logsBloom
+    const addresses = [registry, anchor].filter(
+      (address) => allows(context, block, address) && (cut || !logs.some((log) => log.address === address)),
+    )
+    return addresses.length > 0 ? [{ block, addresses }] : []
+  })
+  if (doubts.length === 0) return
+  const filters = doubts.map(({ block, addresses }) => ({ addresses, blocks: { hash: block.hash } }))
+  const answers = await getLogsMany(context.rpc, filters, { signal, tries: 1 })
+  for (const [i, { block, addresses }] of doubts.entries()) {
+    const logs = byBlock.get(block.number) ?? []
+    const again = answers[i] as RawLog[]
+    if (again.length < logs.filter((log) => addresses.includes(log.address)).length)
+      throw inconsistent(
+        `the endpoint has fewer logs of block ${block.number} by its hash than by its number`,
+      )
+    const merged = [...logs.filter((log) => !addresses.includes(log.address)), ...again]
+    byBlock.set(
+      block.number,
+      merged.sort((a, b) => Number(a.logIndex) - Number(b.logIndex)),
+    )
+  }
 }
 
 /**

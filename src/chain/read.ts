@@ -14,7 +14,7 @@ export interface ReadContext {
 }
 
 /** Whether the block's bloom allows logs of the contract. Always, where blooms are not to be believed. */
-const allows = (context: ReadContext, block: EvmBlock, address: Hex): boolean =>
+export const allows = (context: ReadContext, block: EvmBlock, address: Hex): boolean =>
   !context.checkBlooms || bloomHas(block.logsBloom, bloomBits(address))
 
 /**

@@ -100,6 +100,25 @@ describe('a range that an endpoint does not like is split', () => {
   })
 })
 
+describe('final history is complete before it is passed on', () => {
+  it.each<[string, (logs: readonly unknown[]) => readonly unknown[]]>([
+    ['nothing where there are logs', () => []],
+    ['the first half of the logs', (logs) => logs.slice(0, Math.floor(logs.length / 2))],
+    ['all but the last log', (logs) => logs.slice(0, -1)],
+  ])('%s', async (_, cut) => {
+    let cuts = 0
+    proxy.fault = (request, answer) => {
+      const logs = answer.result
+      if (rangeOf(request) === 0 || !Array.isArray(logs) || logs.length < 2) return undefined
+      cuts++
+      return { result: cut(logs) }
+    }
+    const { reports } = await toHead({ ranges: { firstBlocks: 20, mostBlocks: 20, wantedLogs: 1_000 } })
+    expect(cuts).toBeGreaterThan(1)
+    expect(kinds(reports)).not.toContain('reorg')
+  })
+})
+
 describe('failures are retried for ever, and told', () => {
   it.each<[string, Fault, string]>([
     ['HTTP 503', { status: 503 }, 'RPC_UNREACHABLE'],
