@@ -5,6 +5,7 @@ import { catalogRoutes } from './catalog.ts'
 import { changeRoutes } from './changes.ts'
 import { contributorRoutes } from './contributors.ts'
 import { docsRoutes } from './docs.ts'
+import { graphRoutes } from './graph.ts'
 import { checkHost, checkOrigin } from './host.ts'
 import { logRoutes } from './log.ts'
 import { allowedMethods } from './methods.ts'
@@ -13,6 +14,7 @@ import { pageRoutes } from './pages.ts'
 import { payloadRoutes } from './payloads.ts'
 import { ApiError, problemResponse } from './problem.ts'
 import { proofRoutes } from './proof.ts'
+import { readingRoutes } from './readings.ts'
 import { type ApiEnv, observe } from './request.ts'
 import { submissionRoutes } from './submissions.ts'
 
@@ -50,6 +52,8 @@ export function createApi(
   app.use(checkHost(allowedHosts))
   app.use(checkOrigin(allowedOrigins))
   submissionRoutes(app, ctx)
+  readingRoutes(app, ctx)
+  graphRoutes(app, ctx)
   proofRoutes(app, ctx)
   contributorRoutes(app, ctx)
   catalogRoutes(app, ctx)

@@ -60,17 +60,20 @@ const PREFLIGHT_SECONDS = 600
 export function checkOrigin(allowed: readonly string[]): MiddlewareHandler<ApiEnv> {
   const origins = new Set(allowed.map((text) => (URL.canParse(text) ? new URL(text).origin : text)))
   return async (c, next) => {
-    // An answer without the headers must not be kept for a page that needs them.
-    if (origins.size > 0) c.header('Vary', 'Origin', { append: true })
     const origin = c.req.header('Origin')
-    if (origin === undefined) return next()
+    const pass = async () => {
+      await next()
+      // An answer without the headers must not be kept for a page that needs them.
+      if (origins.size > 0) c.res.headers.append('Vary', 'Origin')
+    }
+    if (origin === undefined) return pass()
     const judged = judgeOrigin(origin, new URL(c.req.url).host, origins)
     if (judged === 'foreign') {
       throw new ApiError('ORIGIN_REFUSED', 'pages of other sites may not ask this server', {
         hint: 'ask from a program, or add the origin to allowedOrigins in the settings',
       })
     }
-    if (judged === 'own') return next()
+    if (judged === 'own') return pass()
     const preflight = c.req.method === 'OPTIONS' && c.req.header('Access-Control-Request-Method')
     if (preflight) {
       return c.body(null, 204, {
@@ -78,9 +81,10 @@ export function checkOrigin(allowed: readonly string[]): MiddlewareHandler<ApiEn
         'Access-Control-Allow-Methods': 'GET, HEAD, PUT, POST, DELETE',
         'Access-Control-Allow-Headers': REQUEST_HEADERS,
         'Access-Control-Max-Age': String(PREFLIGHT_SECONDS),
+        Vary: 'Origin',
       })
     }
-    await next()
+    await pass()
     c.res.headers.set('Access-Control-Allow-Origin', origin)
     c.res.headers.set('Access-Control-Expose-Headers', ANSWER_HEADERS)
     c.res.headers.set('Cross-Origin-Resource-Policy', 'cross-origin')

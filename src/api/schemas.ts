@@ -1,8 +1,11 @@
 import { z } from '@hono/zod-openapi'
 import { CHANGE_KINDS } from '../service/changes.ts'
+import { DEFAULT_NODES, EDGE_KINDS, MAX_HOPS, MAX_NODES, NODE_TYPES } from '../service/graph.ts'
 import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
 import { STAGES } from '../service/stages.ts'
 import { FILTER_VALUES } from '../service/submissions.ts'
+import { DEFAULT_ROWS, MAX_ROWS } from '../service/table.ts'
+import { EXPORT_TYPES, FORMATS } from './export.ts'
 import { PROBLEM_TYPE } from './problem.ts'
 
 /** The shapes of requests and answers. Answers are described, not checked again: the types of src/service make them. */
@@ -44,6 +47,25 @@ const cursor = z
   .optional()
   .openapi({ description: '`next_cursor` of the page before; newest first without it' })
 const paging = { limit, cursor }
+/** Of a list that is also given out as a table: a page, or many rows at once. */
+const exporting = {
+  limit: z
+    .string()
+    .regex(/^[1-9][0-9]{0,5}$/, `must be an integer from 1 to ${MAX_ROWS}`)
+    .transform(Number)
+    .refine((value) => value <= MAX_ROWS, `must be an integer from 1 to ${MAX_ROWS}`)
+    .optional()
+    .openapi({
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_ROWS,
+      description: `Items: of a page 1 to ${MAX_LIMIT}, ${DEFAULT_LIMIT} unless told; rows of an export 1 to ${MAX_ROWS}, ${DEFAULT_ROWS} unless told`,
+    }),
+  cursor,
+  format: z.enum(FORMATS).optional().openapi({
+    description: '`json` is a page; `csv` and `jsonl` are exports. Without it the Accept header decides.',
+  }),
+}
 
 export const pageQuery = z.strictObject(paging)
 export const sensorQuery = z.strictObject({ dataset: name.optional(), ...paging })
@@ -60,7 +82,68 @@ export const submissionQuery = z.strictObject({
     .regex(/^[-a-z0-9]{3,8}(:[-_a-zA-Z0-9]{1,32})?$/, 'must be a CAIP-2 chain id or a namespace')
     .optional()
     .openapi({ description: 'CAIP-2 chain id or a namespace such as `eip155`' }),
-  ...paging,
+  ...exporting,
+})
+
+export const readingQuery = z.strictObject({
+  dataset: name.optional(),
+  sensor: name.optional(),
+  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
+  h3: z
+    .string()
+    .max(20)
+    .optional()
+    .openapi({ description: 'H3 cell in hex, of any resolution: sensors in it or in a cell within it' }),
+  from: z
+    .string()
+    .max(40)
+    .optional()
+    .openapi({ format: 'date-time', description: 'Measured at this time or later, RFC 3339 in UTC' }),
+  to: z
+    .string()
+    .max(40)
+    .optional()
+    .openapi({ format: 'date-time', description: 'Measured before this time' }),
+  state: state.optional(),
+  verdict: z
+    .enum([...FILTER_VALUES.verdict, 'any'])
+    .optional()
+    .openapi({
+      default: 'accepted',
+      description: 'Readings of rejected payloads are kept as well, and left out unless asked for',
+    }),
+  ...exporting,
+})
+
+/** A whole number of a query, from 1 to `max`. */
+const count = (max: number, fallback: number, description: string) =>
+  z
+    .string()
+    .regex(/^[1-9][0-9]{0,5}$/, `must be an integer from 1 to ${max}`)
+    .transform(Number)
+    .refine((value) => value <= max, `must be an integer from 1 to ${max}`)
+    .optional()
+    .openapi({ type: 'integer', minimum: 1, maximum: max, default: fallback, description })
+
+export const graphQuery = z.strictObject({
+  submission: z.string().max(200).optional().openapi({ description: 'Submission id' }),
+  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
+  sensor: name.optional(),
+  dataset: name.optional(),
+  mode: z.enum(['lineage', 'neighbourhood']).optional().openapi({
+    default: 'neighbourhood',
+    description: '`lineage`: only what the node comes from; `neighbourhood`: everything within `hops`',
+  }),
+  hops: count(MAX_HOPS, 1, 'Hops from the node'),
+  from: z.string().max(40).optional().openapi({
+    format: 'date-time',
+    description: 'Only submissions made at this time or later, RFC 3339 in UTC',
+  }),
+  to: z.string().max(40).optional().openapi({
+    format: 'date-time',
+    description: 'Only submissions made before this time',
+  }),
+  limit: count(MAX_NODES, DEFAULT_NODES, 'Nodes of the answer'),
 })
 
 export const Problem = z
@@ -107,6 +190,47 @@ export const Submission = z
     links: links('self', 'payload', 'receipt', 'proof', 'lineage', 'contributor', 'sensor', 'dataset'),
   })
   .openapi('Submission')
+
+export const Reading = z
+  .object({
+    submission: hash,
+    position: integer,
+    dataset: name,
+    sensor: name,
+    sensor_id: z.string(),
+    contributor: account,
+    h3: z.string(),
+    timestamp: time,
+    state,
+    verdict: verdict.nullable(),
+    reason: reason.nullable(),
+    leaf_index: integer.nullable(),
+    receipt_id: hash.nullable(),
+    tx: hash.nullable(),
+    values: z.record(z.string(), z.unknown()),
+    links: links('submission', 'proof'),
+  })
+  .openapi('Reading')
+
+export const Graph = z
+  .object({
+    mode: z.enum(['lineage', 'neighbourhood', 'window']),
+    nodes: z.object({
+      type: z.array(z.enum(NODE_TYPES)),
+      id: z.array(z.string()),
+      hop: z.array(integer),
+      time: z.array(time.nullable()),
+      verdict: z.array(verdict.nullable()),
+    }),
+    edges: z.object({
+      source: z.array(integer).openapi({ description: 'Places in the arrays of `nodes`' }),
+      target: z.array(integer),
+      kind: z.array(z.enum(EDGE_KINDS)),
+      block: z.array(integer),
+    }),
+    truncated: z.boolean().openapi({ description: 'Whether there is more of it than is shown' }),
+  })
+  .openapi('Graph')
 
 const stageName = z.enum(STAGES)
 export const Lineage = z
@@ -327,6 +451,20 @@ export const json = <T extends z.ZodType, const C extends readonly number[]>(
   description: string,
   ...codes: C
 ) => ({ ...COMMON, ...problems(...codes), 200: answer(schema, description) }) as const
+
+/** `responses` of a list that is also given out as a table. */
+export const exportable = <T extends z.ZodType>(schema: T, description: string) =>
+  ({
+    ...COMMON,
+    200: {
+      description,
+      content: {
+        'application/json': { schema },
+        [EXPORT_TYPES.csv]: { schema: z.string() },
+        [EXPORT_TYPES.jsonl]: { schema: z.string() },
+      },
+    },
+  }) as const
 
 /** `responses` of a route that answers bytes of one type, and problems with `codes` besides those of every address. */
 export const bytes = <T extends string, const C extends readonly number[]>(

@@ -4,9 +4,12 @@ import { explain } from '../service/explain.ts'
 import { submissionPayload } from '../service/payloads.ts'
 import { receiptFile } from '../service/receipt.ts'
 import { findSubmission, listSubmissions } from '../service/submissions.ts'
+import { submissionTable } from '../service/table.ts'
 import { sendBytes, untrusted } from './conditional.ts'
+import { formatOf, sendTable } from './export.ts'
+import { pageLimit } from './limit.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, json, Lineage, noQuery, pageOf, Submission, submissionQuery } from './schemas.ts'
+import { bytes, exportable, json, Lineage, noQuery, pageOf, Submission, submissionQuery } from './schemas.ts'
 
 const params = z.object({
   id: z.string().max(200).openapi({ description: 'Submission id, 0x and 64 hex digits' }),
@@ -20,7 +23,7 @@ const list = createRoute({
   tags,
   summary: 'Submissions, newest first',
   request: { query: submissionQuery },
-  responses: json(pageOf(Submission), 'One page'),
+  responses: exportable(pageOf(Submission), 'One page, or an export'),
 })
 const one = createRoute({
   method: 'get',
@@ -62,7 +65,14 @@ const lineage = createRoute({
 
 /** Submissions and what hangs on each; the proof has a file of its own. */
 export function submissionRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
-  app.openapi(list, async (c) => c.json(await listSubmissions(ctx, c.req.valid('query')), 200))
+  app.openapi(list, async (c) => {
+    const { format: asked, ...query } = c.req.valid('query')
+    const format = formatOf(asked, c.req.header('Accept'))
+    if (format !== 'json')
+      return sendTable(c, await submissionTable(ctx, query), format, 'submissions', ctx.logger) as never
+    c.header('Vary', 'Accept', { append: true })
+    return c.json(await listSubmissions(ctx, { ...query, limit: pageLimit(query.limit) }), 200)
+  })
   app.openapi(one, async (c) => c.json((await findSubmission(ctx, c.req.valid('param').id)).item, 200))
   app.openapi(payload, async (c) => {
     const { id, sha256, bytes: body } = await submissionPayload(ctx, c.req.valid('param').id)

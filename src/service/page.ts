@@ -78,6 +78,12 @@ export function pageBounds(
   }
 }
 
+const places = new WeakMap<object, () => string>()
+/** Notes how a list goes on after an item of it. */
+export const notePlace = (item: object, cursor: () => string): void => void places.set(item, cursor)
+/** The cursor with which a list goes on after an item that it gave: an export that broke off goes on from any of its rows. */
+export const cursorAfter = (item: object): string | null => places.get(item)?.() ?? null
+
 /** Cuts the one row too many off and makes the page's cursor from the key of its last row. */
 export function makePage<R, T>(
   list: string,
@@ -89,7 +95,11 @@ export function makePage<R, T>(
   const shown = rows.slice(0, limit)
   const last = shown.at(-1)
   return {
-    items: shown.map(present),
+    items: shown.map((row) => {
+      const item = present(row)
+      if (typeof item === 'object' && item !== null) notePlace(item, () => encodeCursor(list, keyOf(row)))
+      return item
+    }),
     next_cursor: last !== undefined && rows.length > limit ? encodeCursor(list, keyOf(last)) : null,
   }
 }

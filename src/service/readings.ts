@@ -11,7 +11,15 @@ import { h3Text } from './catalog.ts'
 import type { ServiceContext } from './context.ts'
 import { ServiceError } from './error.ts'
 import { type CellRanges, readCell, withinCell } from './h3.ts'
-import { DEFAULT_LIMIT, decodeKey, encodeKey, MAX_LIMIT, type Page, type PageQuery } from './page.ts'
+import {
+  DEFAULT_LIMIT,
+  decodeKey,
+  encodeKey,
+  MAX_LIMIT,
+  notePlace,
+  type Page,
+  type PageQuery,
+} from './page.ts'
 
 /** One reading with the submission that it came in. Its `values` and its `sensor_id` were written by a stranger. */
 export interface ReadingItem {
@@ -320,6 +328,9 @@ function passes(row: Row, filter: Filter, bounds: Bounds): boolean {
   )
 }
 
+/** The log's hash of a leaf's entry, RFC 6962 section 2.1; null where `l` is no leaf. */
+export const receiptId = ({ sql }: Pick<ServiceContext, 'sql'>) => sql`sha256('\\x00'::bytea || l.entry)`
+
 /** Columns of a reading's row that are not values. */
 const OWN = ['submission', 'position', 'sensor_id', 'timestamp'] as const
 
@@ -336,7 +347,7 @@ async function present(
   const [facts] = await Promise.all([
     sql`
       select s.id, s.submission_id, s.reason, s.settled_tx,
-             sha256('\\x00'::bytea || l.entry) as receipt_id
+             ${receiptId(ctx)} as receipt_id
       from submission s left join leaf l on l.submission = s.id where s.id = any(${submissions}::bigint[])`,
     ...[...Map.groupBy(found, ({ dataset }) => dataset)].map(async ([dataset, own]) => {
       const read = await sql`
@@ -349,32 +360,33 @@ async function present(
     }),
   ])
   const factsOf = new Map(facts.map((row) => [row['id'] as number, row]))
-  return found.flatMap(({ dataset, submission, position, row }): ReadingItem[] => {
+  return found.flatMap((candidate): ReadingItem[] => {
+    const { dataset, submission, position, row } = candidate
     const reading = rows.get(place(submission, position))
     const fact = factsOf.get(submission)
     // A reorganisation may have taken it away between the two looks.
     if (!reading || !fact) return []
     const id = toHex(fact['submission_id'])
-    return [
-      {
-        submission: id,
-        position,
-        dataset,
-        sensor: row['sensor'],
-        sensor_id: reading['sensor_id'],
-        contributor: accountId(deployment.chain, toHex(row['account'])),
-        h3: h3Text(row['h3']),
-        timestamp: shortTime(reading['timestamp']),
-        state: stateOf(row['index'], bounds),
-        verdict: row['verdict'],
-        reason: fact['reason'],
-        leaf_index: row['index'] !== null && row['index'] < bounds.logged ? row['index'] : null,
-        receipt_id: fact['receipt_id'] === null ? null : toHex(fact['receipt_id']),
-        tx: fact['settled_tx'] === null ? null : toHex(fact['settled_tx']),
-        values: valuesOf(reading['stored']),
-        links: { submission: `/v1/submissions/${id}`, proof: `/v1/submissions/${id}/proof` },
-      },
-    ]
+    const item: ReadingItem = {
+      submission: id,
+      position,
+      dataset,
+      sensor: row['sensor'],
+      sensor_id: reading['sensor_id'],
+      contributor: accountId(deployment.chain, toHex(row['account'])),
+      h3: h3Text(row['h3']),
+      timestamp: shortTime(reading['timestamp']),
+      state: stateOf(row['index'], bounds),
+      verdict: row['verdict'],
+      reason: fact['reason'],
+      leaf_index: row['index'] !== null && row['index'] < bounds.logged ? row['index'] : null,
+      receipt_id: fact['receipt_id'] === null ? null : toHex(fact['receipt_id']),
+      tx: fact['settled_tx'] === null ? null : toHex(fact['settled_tx']),
+      values: valuesOf(reading['stored']),
+      links: { submission: `/v1/submissions/${id}`, proof: `/v1/submissions/${id}/proof` },
+    }
+    notePlace(item, () => encodeKey(LIST, keyBytes(candidate)))
+    return [item]
   })
 }
 
