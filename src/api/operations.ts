@@ -2,6 +2,7 @@ import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
 import { readReadiness, readStatus } from '../service/status.ts'
+import { readTotals } from '../service/totals.ts'
 import type { ApiEnv } from './request.ts'
 import { answer, COMMON, json, noQuery, Readiness, Status } from './schemas.ts'
 
@@ -45,6 +46,15 @@ const metrics = createRoute({
   },
 })
 
+/** Sets the gauges to the totals that the status tells. Without a database there are still the other metrics. */
+async function countSubmissions(ctx: ServiceContext): Promise<void> {
+  const { submissions } = ctx.metrics
+  submissions.reset()
+  const totals = await readTotals(ctx).catch(() => null)
+  for (const [state, count] of Object.entries(totals ?? {}))
+    if (typeof count === 'number') submissions.set({ state }, count)
+}
+
 /** What operators and orchestrators ask. */
 export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(statusOf('/v1/status', 'getStatus'), async (c) => c.json(await readStatus(ctx), 200))
@@ -56,10 +66,11 @@ export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): 
     if (reasons.length > 0) return c.json({ ready: false, reasons }, 503)
     return c.json({ ready: true, reasons }, 200)
   })
-  app.openapi(metrics, async (c) =>
-    c.text(await ctx.metrics.registry.metrics(), 200, {
+  app.openapi(metrics, async (c) => {
+    await countSubmissions(ctx)
+    return c.text(await ctx.metrics.registry.metrics(), 200, {
       'Content-Type': ctx.metrics.registry.contentType,
       'Cache-Control': 'no-store',
-    }),
-  )
+    })
+  })
 }

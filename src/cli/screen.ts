@@ -1,6 +1,7 @@
 import type { Status } from '../service/status.ts'
 
-const count = (value: number): string => value.toLocaleString('en-US')
+/** A dash is not zero: nobody knows yet. */
+const count = (value: number | null): string => (value === null ? '-' : value.toLocaleString('en-US'))
 
 /** The live counts as lines of text: what `npm start` and `dunes status` show. */
 export function renderStatus(status: Status): string {

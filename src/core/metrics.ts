@@ -13,6 +13,7 @@ export interface Metrics {
   anchors: Counter<'outcome'>
   height: Gauge<'stage'>
   logSize: Gauge<'stage'>
+  submissions: Gauge<'state'>
   requests: Histogram<'route' | 'method' | 'status'>
   followers: Gauge
 }
@@ -77,6 +78,12 @@ export function createMetrics(): Metrics {
     followers: new Gauge({
       name: 'dunes_change_followers',
       help: 'Clients that follow the changes now',
+      registers,
+    }),
+    submissions: new Gauge({
+      name: 'dunes_submissions',
+      help: 'Submissions as the status counts them, when asked; absent before a block was indexed',
+      labelNames: ['state'],
       registers,
     }),
     requests: new Histogram({

@@ -2,9 +2,9 @@ import type { SourceStatus } from '../chain/source.ts'
 import type { Hex } from '../core/bytes.ts'
 import type { Reason } from '../core/reason.ts'
 import { type Position, readPosition } from '../graph/cursor.ts'
-import { type Bounds, readBounds } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { typedError } from './error.ts'
+import { readTotals } from './totals.ts'
 
 /** A block by number, hash and chain time (seconds since 1970). */
 export interface BlockItem {
@@ -27,17 +27,17 @@ export interface Status {
   final: BlockItem | null
   /** How far `indexed` is behind `head`, in blocks and in seconds between their times; null without a head. */
   lag: { blocks: number; seconds: number } | null
-  /** Submissions that have come so far: `logged` and `anchored` are tree sizes. */
-  submitted: number
-  pending: number
-  settled: number
-  logged: number
-  anchored: number
+  /** Submissions that have come so far: `logged` and `anchored` are tree sizes. All counts are null before a block was indexed. */
+  submitted: number | null
+  pending: number | null
+  settled: number | null
+  logged: number | null
+  anchored: number | null
   verdicts: {
     /** Settled but not judged yet. */
-    unjudged: number
-    accepted: number
-    rejected: number
+    unjudged: number | null
+    accepted: number | null
+    rejected: number | null
     reasons: Partial<Record<Reason, number>>
   }
   source: { phase: SourceStatus['phase']; failures: number; last_error: string | null } | null
@@ -46,36 +46,11 @@ export interface Status {
   reasons: string[]
 }
 
-interface Counts {
-  pending: number
-  unjudged: number
-  reasons: Partial<Record<Reason, number>>
-}
-
-// Each count comes from an index that holds only what is counted, never from all submissions.
-async function readCounts({ sql }: ServiceContext): Promise<Counts> {
-  const [[row], reasons] = await Promise.all([
-    sql`select (select count(*) from submission where index is null) as pending,
-               (select count(*) from submission where verdict is null and index is not null) as unjudged`,
-    sql`select reason, count(*) as count from submission where reason is not null group by reason order by reason`,
-  ])
-  return {
-    pending: row?.['pending'] as number,
-    unjudged: row?.['unjudged'] as number,
-    reasons: Object.fromEntries(reasons.map((r) => [r['reason'], r['count']])),
-  }
-}
-
 /** How far everything is. */
 export async function readStatus(ctx: ServiceContext): Promise<Status> {
-  const [position, bounds, counts] = await Promise.all([
-    readPosition(ctx.sql),
-    readBounds(ctx.sql),
-    readCounts(ctx),
-  ])
+  const [position, totals] = await Promise.all([readPosition(ctx.sql), readTotals(ctx)])
   const source = ctx.source()
   const head = source?.head ?? null
-  const rejected = Object.values(counts.reasons).reduce((sum, count) => sum + count, 0)
   const reasons = [...ctx.readiness()]
   const { chain, registry, anchor, origin, startBlock } = ctx.deployment
   return {
@@ -88,12 +63,16 @@ export async function readStatus(ctx: ServiceContext): Promise<Status> {
     indexed: position?.head ?? null,
     final: position && position.final.number >= 0 ? position.final : null,
     lag: lagOf(head, position),
-    ...progress(bounds, counts),
+    submitted: totals?.submitted ?? null,
+    pending: totals?.pending ?? null,
+    settled: totals?.settled ?? null,
+    logged: totals?.logged ?? null,
+    anchored: totals?.anchored ?? null,
     verdicts: {
-      unjudged: counts.unjudged,
-      accepted: Math.max(0, bounds.settled - counts.unjudged - rejected),
-      rejected,
-      reasons: counts.reasons,
+      unjudged: totals?.unjudged ?? null,
+      accepted: totals?.accepted ?? null,
+      rejected: totals?.rejected ?? null,
+      reasons: totals?.reasons ?? {},
     },
     source: source && {
       phase: source.phase,
@@ -104,14 +83,6 @@ export async function readStatus(ctx: ServiceContext): Promise<Status> {
     reasons,
   }
 }
-
-const progress = ({ settled, logged, anchored }: Bounds, { pending }: Counts) => ({
-  submitted: settled + pending,
-  pending,
-  settled,
-  logged,
-  anchored,
-})
 
 function lagOf(head: BlockItem | null, position: Position | null): Status['lag'] {
   if (!head) return null
