@@ -73,7 +73,7 @@ function portableToHex(bytes: Uint8Array): Hex {
 
 /** Whether `text` is 0x and lower-case hex; with `size`, of exactly that many bytes. */
 export function isHex(text: unknown, size?: number): text is Hex {
-  if (typeof text !== 'string' || !/^0x(?:[0-9a-f]{2})*$/.test(text)) return false
+  if (typeof text !== 'string' || text.length % 2 === 1 || !/^0x[0-9a-f]*$/.test(text)) return false
   return size === undefined || text.length === 2 + 2 * size
 }
 
@@ -82,18 +82,35 @@ const nibble = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x5
 
 /** Bytes of lower-case 0x hex. Throws `BAD_HEX` on anything else (upper case, odd length, no prefix, wrong `size`). */
 export function fromHex(text: string, size?: number): Uint8Array {
-  if (!isHex(text, size)) {
-    throw new DunesError('BAD_HEX', `expected ${size ?? 'some'} bytes of lower-case 0x hex`, {
-      hint: 'write it as 0x followed by two lower-case hex digits a byte',
-    })
-  }
+  const bytes = readHex(text, size)
+  if (bytes) return bytes
+  throw new DunesError('BAD_HEX', `expected ${size ?? 'some'} bytes of lower-case 0x hex`, {
+    hint: 'write it as 0x followed by two lower-case hex digits a byte',
+  })
+}
+
+/** {@link fromHex} for text that may be anything: null where it throws. Looks at each digit once. */
+export function readHex(text: string, size?: number): Uint8Array | null {
+  if (!text.startsWith('0x') || text.length % 2 === 1) return null
+  if (size !== undefined && text.length !== 2 + 2 * size) return null
   return hexBytes(text.slice(2))
 }
 
-const hexBytes: (digits: string) => Uint8Array =
-  'fromHex' in Uint8Array ? (digits) => Uint8Array.fromHex(digits) : portableHexBytes
+/** Bytes of an even number of digits; null where one is none, or in upper case. */
+const hexBytes: (digits: string) => Uint8Array | null =
+  'fromHex' in Uint8Array
+    ? (digits) => {
+        if (/[A-F]/.test(digits)) return null
+        try {
+          return Uint8Array.fromHex(digits)
+        } catch {
+          return null
+        }
+      }
+    : portableHexBytes
 
-function portableHexBytes(digits: string): Uint8Array {
+function portableHexBytes(digits: string): Uint8Array | null {
+  if (!/^[0-9a-f]*$/.test(digits)) return null
   const out = new Uint8Array(digits.length / 2)
   for (let i = 0; i < out.length; i++)
     out[i] = (nibble(digits.charCodeAt(2 * i)) << 4) | nibble(digits.charCodeAt(1 + 2 * i))

@@ -1,4 +1,4 @@
-import { fromHex, isHex, utf8 } from '../core/bytes.ts'
+import { readHex, utf8 } from '../core/bytes.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import { ML_DSA_SIZES } from '../core/ml-dsa.ts'
 import {
@@ -43,7 +43,10 @@ export function parseMaml(bytes: Uint8Array, limits: MamlLimits = MAML_LIMITS): 
   const { frontMatter, fence } = readContainer(source, DATA_HEADING, limits.jsonDepth)
   const { start, signature } = readSignature(source)
   const { readings, names } = readReadings(fence, limits)
-  const signedBytes = bytes.subarray(0, bytes.length - utf8(source.text.slice(start)).length)
+  // A signature section in form is ASCII: as many bytes as characters.
+  const { text } = source
+  const sectionBytes = signature.kind === 'present' ? text.length - start : utf8(text.slice(start)).length
+  const signedBytes = bytes.subarray(0, bytes.length - sectionBytes)
   return { frontMatter, readings, names, signedBytes, signature }
 }
 
@@ -60,9 +63,8 @@ function readSignature(source: Source): { start: number; signature: MamlSignatur
   const end = line.start + line.text.length + 1
   if (end < text.length) refuse('something stands after the signature line', end)
   const value = line.text.slice(SIGNATURE_PREFIX.length)
-  const signature: MamlSignature = isHex(value, ML_DSA_SIZES[65].signature)
-    ? { kind: 'present', bytes: fromHex(value) }
-    : { kind: 'malformed' }
+  const bytes = readHex(value, ML_DSA_SIZES[65].signature)
+  const signature: MamlSignature = bytes ? { kind: 'present', bytes } : { kind: 'malformed' }
   return { start: heading.start, signature }
 }
 

@@ -11,8 +11,10 @@ export const mirror = (text: string): string => [...text].reverse().join('')
  * part of no well-formed sequence moves alone, so that damage in a mirror stays where it is.
  */
 export function mirrorBytes(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes).reverse()
-  for (let at = 0; at < bytes.length; ) {
+  const out = new Uint8Array(bytes)
+  const isPlain = isAscii(out)
+  out.reverse()
+  for (let at = isPlain ? bytes.length : 0; at < bytes.length; ) {
     if ((bytes[at] as number) < 0x80) {
       at++
       continue
@@ -23,4 +25,13 @@ export function mirrorBytes(bytes: Uint8Array): Uint8Array {
     at += length
   }
   return out
+}
+
+/** Whether no byte of `bytes`, which begin their buffer, has its highest bit set; four at a time, as nearly all payloads are ASCII. */
+function isAscii(bytes: Uint8Array): boolean {
+  const words = new Uint32Array(bytes.buffer, 0, bytes.length >> 2)
+  let seen = 0
+  for (let i = 0; i < words.length; i++) seen |= words[i] as number
+  for (let i = 4 * words.length; i < bytes.length; i++) seen |= bytes[i] as number
+  return (seen & 0x80808080) === 0
 }
