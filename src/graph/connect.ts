@@ -34,6 +34,8 @@ export interface ConnectOptions {
   prepare?: boolean
   /** How `bigint` columns arrive: a safe number (the default; beyond 2^53 - 1 the query fails), bigint, or string. */
   int8?: 'number' | 'bigint' | 'string'
+  /** Further settings of each session, sent when it is opened. */
+  settings?: Readonly<Record<string, string>>
   /** Called with each notice of the server; without it they are dropped. */
   onNotice?: (message: string) => void
 }
@@ -83,6 +85,7 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
       application_name: options.applicationName ?? 'dunes',
       ...(statementTimeout ? { statement_timeout: statementTimeout } : {}),
       ...(idleInTransactionTimeout ? { idle_in_transaction_session_timeout: idleInTransactionTimeout } : {}),
+      ...options.settings,
     },
     types: { bigint: int8(options.int8 ?? 'number') },
     socket: () => openSocket(target.hosts),

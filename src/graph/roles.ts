@@ -80,6 +80,8 @@ export const QUERY_SETTINGS: Readonly<Record<string, string>> = {
   hash_mem_multiplier: '1',
   max_parallel_workers_per_gather: '0',
   jit: 'off',
+  // How often a running query looks whether anybody still waits for it.
+  client_connection_check_interval: '500',
   TimeZone: 'UTC',
   DateStyle: 'ISO',
   IntervalStyle: 'iso_8601',

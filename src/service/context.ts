@@ -9,6 +9,7 @@ import type { Sql } from '../graph/connect.ts'
 import type { Deployment } from '../graph/cursor.ts'
 import type { RetiredCheckpointKeys } from '../proof/trust-policy.ts'
 import { ChangeFeed, FOLLOWING, type Following } from './changes.ts'
+import type { QuerySessions } from './query-sessions.ts'
 import { BoundedQueue } from './queue.ts'
 
 /** A receipt key as the trust policy names it: valid for the indices from `fromIndex` to `toIndex`, both included. */
@@ -54,6 +55,8 @@ export interface ServiceContext {
   readonly readiness: () => readonly string[]
   /** Called after a payload was stored, so that the indexer need not wait for its next look. */
   readonly payloadStored: (sha256: Hex) => void
+  /** Connections on which strangers' queries run; null in a process without any. */
+  readonly queries: QuerySessions | null
   readonly quotaBytes: number
   readonly signing: BoundedQueue
   readonly following: Following
@@ -80,6 +83,7 @@ export function createServiceContext(settings: ServiceSettings): ServiceContext 
     source: () => null,
     readiness: () => [],
     payloadStored: () => {},
+    queries: null,
     quotaBytes: DEFAULT_QUOTA_BYTES,
     signing: new BoundedQueue(SIGNING_AT_ONCE, SIGNING_WAITING),
     following: FOLLOWING,

@@ -68,7 +68,6 @@ export const QuerySourceShape = z.object({
   }),
   links: z.object({
     submission: z.string(),
-    receipt: z.string(),
     proof: z.string().nullable().describe('Proof bundle of this submission; null until it is anchored'),
   }),
 })
@@ -76,7 +75,9 @@ export type QuerySource = z.infer<typeof QuerySourceShape>
 
 export const QueryCoverShape = z.object({
   dataset: z.string(),
-  readings: integer.describe('How many readings went into this row'),
+  readings: integer.describe(
+    'How many readings went into this row, one that a join repeats as often as it does',
+  ),
   first_leaf: integer.nullable(),
   last_leaf: integer.nullable(),
 })
@@ -137,8 +138,11 @@ export const QueryAnswerShape = z.object({
       log_size: integer,
       anchored_size: integer,
       settled: integer,
-      block: z.object({ number: z.int(), hash: hex, time: integer }),
-      final_block: z.int(),
+      block: z
+        .object({ number: integer, hash: hex, time: integer })
+        .nullable()
+        .describe('The last indexed block; null before the first'),
+      final_block: integer.nullable(),
     })
     .describe('What the answer was true at: sizes of the log, and the last indexed block'),
   ran: z.string().describe('The query as it was run'),
