@@ -1,0 +1,170 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { setPriority } from 'node:os'
+import { promisify } from 'node:util'
+import type { TransactionSql } from 'postgres'
+import { DunesError } from '../core/error.ts'
+import type { Logger } from '../core/logger.ts'
+import { processCommand } from '../core/process.ts'
+import { openPool, parseDatabaseUrl, type Sql } from '../graph/connect.ts'
+import { QUERY_SETTINGS } from '../graph/roles.ts'
+import { BoundedQueue } from './queue.ts'
+
+/** Queries that run at once, and how many more may wait for their turn. */
+export const QUERIES_AT_ONCE = 4
+export const QUERIES_WAITING = 32
+/** Of those at once, how many may be of one caller. */
+const OF_ONE_CALLER = 2
+/** Where the server is on this machine: how much less of the processors its sessions get, as `nice` counts. */
+const NICENESS = 10
+/** And the bytes of memory of its own that each may take, on Linux. */
+const SESSION_BYTES = 768 * 1024 * 1024
+
+/** A session within a transaction that only reads and is always rolled back. */
+export interface QueryTransaction {
+  tx: TransactionSql<{ bigint: bigint }>
+  /** What the function that a cursor calls returns to end it. */
+  close: object
+}
+
+export interface QuerySessions {
+  /**
+   * Runs `work` in a transaction of its own. When it throws, or when `signal` aborts, the session is closed and never used again.
+   * Throws what `work` throws, `BUSY` where too many wait, `QUERY_ABANDONED` after `signal`.
+   */
+  run<T>(
+    work: (tx: QueryTransaction) => Promise<T>,
+    options?: { signal?: AbortSignal; caller?: string },
+  ): Promise<T>
+  /** Closes all sessions. */
+  end(): Promise<void>
+}
+
+interface Session {
+  client: Sql
+  /** Process of the server that is held to our limits; 0 before the first query. */
+  pid: number
+}
+
+/** Sessions on which strangers' queries run, apart from all others. `url` is of the role that can read nothing but schema `api`. */
+export function createQuerySessions(url: string, logger: Logger): QuerySessions {
+  const queue = new BoundedQueue(QUERIES_AT_ONCE, QUERIES_WAITING)
+  const callers = new Map<string, { queue: BoundedQueue; users: number }>()
+  const isLocal = parseDatabaseUrl(url).hosts.every(({ path }) => path !== undefined)
+  const idle: Session[] = []
+  const open = new Set<Session>()
+
+  const take = (): Session => {
+    const session = idle.pop()
+    if (session) return session
+    const client = openPool(url, { max: 1, applicationName: 'dunes query', settings: QUERY_SETTINGS })
+    const fresh = { client, pid: 0 }
+    open.add(fresh)
+    return fresh
+  }
+  const discard = (session: Session): void => {
+    open.delete(session)
+    session.client.end({ timeout: 0 }).catch(() => {})
+  }
+
+  const turn = async <T>(
+    work: (tx: QueryTransaction) => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> => {
+    if (signal?.aborted) throw abandoned()
+    const session = take()
+    let abort = () => {}
+    try {
+      const gone = new Promise<never>((_, reject) => {
+        abort = () => {
+          // Nothing is said to the server: it notices that nobody listens any more, and ends the query.
+          discard(session)
+          reject(abandoned())
+        }
+        signal?.addEventListener('abort', abort, { once: true })
+      })
+      gone.catch(() => {})
+      const value = await Promise.race([gone, inTransaction(session, work, isLocal, logger)])
+      idle.push(session)
+      return value
+    } catch (error) {
+      discard(session)
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  return {
+    async run(work, { signal, caller } = {}) {
+      if (caller === undefined) return queue.run(() => turn(work, signal))
+      const own = callers.get(caller) ?? { queue: new BoundedQueue(OF_ONE_CALLER, QUERIES_WAITING), users: 0 }
+      callers.set(caller, own)
+      own.users++
+      try {
+        return await own.queue.run(() => queue.run(() => turn(work, signal)))
+      } finally {
+        if (--own.users === 0) callers.delete(caller)
+      }
+    },
+    async end() {
+      await Promise.all([...open].map(({ client }) => client.end({ timeout: 1 })))
+    },
+  }
+}
+
+const abandoned = (): DunesError =>
+  new DunesError('QUERY_ABANDONED', 'nobody waits for the answer any more', { retryable: true })
+
+/** Carries a value out of a transaction that is rolled back. */
+class Rollback {
+  readonly value: unknown
+  constructor(value: unknown) {
+    this.value = value
+  }
+}
+
+async function inTransaction<T>(
+  session: Session,
+  work: (tx: QueryTransaction) => Promise<T>,
+  isLocal: boolean,
+  logger: Logger,
+): Promise<T> {
+  try {
+    await session.client.begin('isolation level repeatable read read only', async (tx) => {
+      const [row] = await tx<[{ pid: number }]>`select pg_backend_pid() as pid`
+      if (isLocal && row.pid !== session.pid) await restrain(row.pid, logger)
+      session.pid = row.pid
+      throw new Rollback(await work({ tx: tx as unknown as QueryTransaction['tx'], close: session.client.CLOSE }))
+    })
+  } catch (error) {
+    if (error instanceof Rollback) return error.value as T
+    throw error
+  }
+  throw new Error('a transaction of a query was committed')
+}
+
+const execute = promisify(execFile)
+
+/** Gives a server process on this machine less of it. What cannot be done is left: the server may be another user's. */
+async function restrain(pid: number, logger: Logger): Promise<void> {
+  if (!processCommand(pid)?.includes('postgres')) return
+  try {
+    setPriority(pid, NICENESS)
+    if (process.platform === 'linux')
+      await execute('prlimit', ['--pid', `${pid}`, `--data=${SESSION_BYTES}:${SESSION_BYTES}`])
+  } catch (error) {
+    logger.debug({ pid, error: String(error) }, 'could not give a session for queries less of the machine')
+  }
+}
+
+/** Whether the limits of a server process are ours: for `dunes doctor` and tests. */
+export function isRestrained(pid: number): boolean {
+  try {
+    return new RegExp(`^Max data size\\s+${SESSION_BYTES}\\s`, 'm').test(
+      readFileSync(`/proc/${pid}/limits`, 'utf8'),
+    )
+  } catch {
+    return false
+  }
+}
