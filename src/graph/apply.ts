@@ -1,15 +1,17 @@
 import type { Sql, TransactionSql } from 'postgres'
 import { keyPossessionDigest } from '../chain/record.ts'
-import type { BlockRef, ChainBlock, ChainEvent, ChainEventOf, ChainEventType } from '../chain/source.ts'
+import type { BlockRef, ChainBlock, ChainEvent, ChainEventType } from '../chain/source.ts'
 import { fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import { verifyPossession } from '../maml/possession.ts'
 import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
+import { applySubmissions, inconsistent, type Placed, type SettledNames } from './apply-submissions.ts'
 import { type Change, tell, tellProgress } from './changes.ts'
 import { behindDatasetView } from './dataset-view.ts'
+import { type Columns, insertRows } from './insert.ts'
 import { ensureReadingTable } from './readings.ts'
-import { EDGE, OUTCOMES } from './schema.ts'
+import { EDGE } from './schema.ts'
 
 /** What applying needs to know besides the blocks. */
 export interface ApplyContext {
@@ -17,16 +19,6 @@ export interface ApplyContext {
   registry: Hex
   mlDsa: MlDsa
 }
-
-type Placed<T extends ChainEventType> = ChainEventOf<T> & { block: ChainBlock }
-
-const inconsistent = (what: string): DunesError =>
-  new DunesError('GRAPH_INCONSISTENT', what, {
-    hint: 'the chain source skipped or repeated events; check the RPC endpoint and run `dunes doctor`',
-    // Nothing was written. Another endpoint may tell the truth, and another indexer may have moved the cursor.
-    retryable: true,
-    exitCode: 3,
-  })
 
 /**
  * Applies a run of blocks that continues the cursor, and moves the cursor, in one transaction. Nothing is written when
@@ -47,23 +39,20 @@ export async function applyBlocks(
     for (const event of events) await applyRegistration(tx, event, event.block, context)
     const of = <T extends ChainEventType>(type: T) =>
       events.filter((event) => event.type === type) as unknown as Placed<T>[]
-    await insertSubmissions(tx, of('submitted'))
-    await insertAttestations(tx, of('attested'))
-    const settled = await settleSubmissions(tx, of('settled'))
+    const settled = await applySubmissions(tx, of('submitted'), of('attested'), of('settled'))
     await insertAnchors(tx, of('anchored'))
-    await tx`
-      insert into block (number, hash, parent_hash, time)
-      select number, decode(hash, 'hex'), decode(parent, 'hex'), time
-      from unnest(${blocks.map((b) => b.number)}::bigint[], ${blocks.map((b) => bare(b.hash))}::text[],
-                  ${blocks.map((b) => bare(b.parentHash))}::text[], ${blocks.map((b) => b.time)}::bigint[]) as b(number, hash, parent, time)`
-    await moveHead(tx, last)
-    // Last, as it is held until the commit.
-    await tell(tx, changesOf(events, settled))
+    await insertRows(
+      tx,
+      'block',
+      BLOCK,
+      blocks.map((b) => [b.number, b.hash, b.parentHash, b.time]),
+    )
+    // What is told comes last, as it is held until the commit.
+    await Promise.all([moveHead(tx, last), tell(tx, changesOf(events, settled))])
   })
 }
 
-/** Sensor and dataset of the submissions that were settled, by their index. */
-type SettledNames = ReadonlyMap<number, { sensor: string; dataset: string }>
+const BLOCK: Columns = { number: 'int8', hash: 'hex', parent_hash: 'hex', time: 'int8' }
 
 /** What the events change for submissions, in their order. */
 function changesOf(events: readonly (ChainEvent & { block: ChainBlock })[], settled: SettledNames): Change[] {
@@ -81,10 +70,6 @@ function changesOf(events: readonly (ChainEvent & { block: ChainBlock })[], sett
   }
   return changes
 }
-
-/** `decode(x, 'hex')` in SQL takes hex without its prefix. */
-const bare = (hex: Hex): string => hex.slice(2)
-const bareBytes = (bytes: Uint8Array): string => bare(toHex(bytes))
 
 async function requireContinuation(tx: TransactionSql, first: ChainBlock): Promise<void> {
   const [head] = await tx`select head_number, head_hash from cursor for update`
@@ -213,37 +198,6 @@ function readSchema(bytes: Uint8Array): { file: SchemaFile | null; problem: stri
   }
 }
 
-async function insertSubmissions(tx: TransactionSql, events: Placed<'submitted'>[]): Promise<void> {
-  if (events.length === 0) return
-  const inserted = await tx`
-    insert into submission (submission_id, contributor, sensor, dataset, schema_sha256, payload_sha256, payload_bytes, uri,
-                            key_id, nonce, quorum, submitted_block, submitted_log, submitted_tx, submitted_time)
-    select decode(e.id, 'hex'), c.id, s.id, s.dataset, decode(e.schema, 'hex'), decode(e.payload, 'hex'), e.bytes,
-           decode(e.uri, 'hex'), decode(e.key, 'hex'), e.nonce, e.quorum, e.block, e.log, decode(e.tx, 'hex'), e.time
-    from unnest(
-      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => bare(e.contributor))}::text[],
-      ${events.map((e) => e.sensor)}::text[], ${events.map((e) => bare(e.schemaSha256))}::text[],
-      ${events.map((e) => bare(e.payloadHash))}::text[], ${events.map((e) => e.payloadBytes)}::int[],
-      ${events.map((e) => bareBytes(e.uriBytes))}::text[], ${events.map((e) => bare(e.keyId))}::text[],
-      ${events.map((e) => e.nonce)}::bigint[], ${events.map((e) => e.quorum)}::int[],
-      ${events.map((e) => e.block.number)}::bigint[], ${events.map((e) => e.logIndex)}::int[],
-      ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
-    ) with ordinality as e(id, account, sensor, schema, payload, bytes, uri, key, nonce, quorum, block, log, tx, time, place)
-    join contributor c on c.account = decode(e.account, 'hex')
-    join sensor s on s.name = e.sensor
-    order by e.place
-    returning id, contributor, sensor, submitted_block`
-  if (inserted.length !== events.length)
-    throw inconsistent('a submission refers to an unknown contributor or sensor')
-  await insertEdges(
-    tx,
-    inserted.flatMap((row) => [
-      { src: row['id'], kind: EDGE.measuredBy, dst: row['sensor'], block: row['submitted_block'] },
-      { src: row['id'], kind: EDGE.submittedBy, dst: row['contributor'], block: row['submitted_block'] },
-    ]),
-  )
-}
-
 interface EdgeRow {
   src: number
   kind: number
@@ -259,62 +213,6 @@ export async function insertEdges(tx: TransactionSql, edges: EdgeRow[]): Promise
     select * from unnest(${edges.map((e) => e.src)}::bigint[], ${edges.map((e) => e.kind)}::smallint[],
                          ${edges.map((e) => e.dst)}::bigint[], ${edges.map((e) => e.block)}::bigint[])
     on conflict do nothing`
-}
-
-async function insertAttestations(tx: TransactionSql, events: Placed<'attested'>[]): Promise<void> {
-  if (events.length === 0) return
-  const rows = await tx`
-    insert into attestation (submission, validator, valid, block, log_index, tx)
-    select s.id, c.id, e.valid::boolean, e.block, e.log, decode(e.tx, 'hex')
-    from unnest(
-      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => bare(e.validator))}::text[],
-      ${events.map((e) => String(e.valid))}::text[], ${events.map((e) => e.block.number)}::bigint[],
-      ${events.map((e) => e.logIndex)}::int[], ${events.map((e) => bare(e.tx))}::text[]
-    ) as e(id, validator, valid, block, log, tx)
-    join submission s on s.submission_id = decode(e.id, 'hex')
-    join contributor c on c.account = decode(e.validator, 'hex')
-    returning submission, validator, valid, block`
-  if (rows.length !== events.length)
-    throw inconsistent('an attestation refers to an unknown submission or validator')
-  await insertEdges(
-    tx,
-    rows.map((row) => ({
-      src: row['validator'],
-      kind: row['valid'] ? EDGE.confirmed : EDGE.disputed,
-      dst: row['submission'],
-      block: row['block'],
-    })),
-  )
-}
-
-/** Answers the names that belong to each index, for the changes to be told. */
-async function settleSubmissions(tx: TransactionSql, events: Placed<'settled'>[]): Promise<SettledNames> {
-  const first = events[0]
-  if (!first) return new Map()
-  const [{ next }] =
-    (await tx`select coalesce(max(index) + 1, 0)::bigint as next from submission`) as unknown as [
-      { next: number },
-    ]
-  events.forEach((event, i) => {
-    if (event.index !== next + i)
-      throw inconsistent(`settled index ${event.index} came where ${next + i} was due`)
-  })
-  const rows = await tx`
-    update submission set index = e.index, seq = e.seq, outcome = e.outcome, record = decode(e.record, 'hex'),
-      acc = decode(e.acc, 'hex'), settled_block = e.block, settled_hash = decode(e.hash, 'hex'), settled_log = e.log,
-      settled_tx = decode(e.tx, 'hex'), settled_time = e.time
-    from unnest(
-      ${events.map((e) => bare(e.id))}::text[], ${events.map((e) => e.index)}::bigint[], ${events.map((e) => e.seq)}::bigint[],
-      ${events.map((e) => OUTCOMES.indexOf(e.outcome) + 1)}::smallint[], ${events.map((e) => bare(e.record))}::text[],
-      ${events.map((e) => bare(e.acc))}::text[], ${events.map((e) => e.block.number)}::bigint[],
-      ${events.map((e) => bare(e.block.hash))}::text[], ${events.map((e) => e.logIndex)}::int[],
-      ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
-    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time), sensor s, dataset d
-    where submission_id = decode(e.id, 'hex') and submission.index is null and s.id = submission.sensor and d.id = submission.dataset
-    returning submission.index, s.name as sensor, d.name as dataset`
-  if (rows.length !== events.length)
-    throw inconsistent('a settlement refers to an unknown or already settled submission')
-  return new Map(rows.map((row) => [row['index'], { sensor: row['sensor'], dataset: row['dataset'] }]))
 }
 
 async function insertAnchors(tx: TransactionSql, events: Placed<'anchored'>[]): Promise<void> {
