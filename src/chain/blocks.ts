@@ -1,6 +1,8 @@
 import { type Hex, isHex } from '../core/bytes.ts'
+import { bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
 import { blockHeaderRlp, type RawHeader } from './header.ts'
+import { areKnownReceipts, receiptsRoot } from './receipts.ts'
 import type { CallOptions, Rpc, RpcCall } from './rpc.ts'
 import { type BlockRef, ChainError } from './source.ts'
 
@@ -8,6 +10,7 @@ import { type BlockRef, ChainError } from './source.ts'
 export interface EvmBlock extends BlockRef {
   readonly parentHash: Hex
   readonly logsBloom: Hex
+  readonly receiptsRoot: Hex
   /** Hashes of its transactions, in order. */
   readonly transactions: readonly Hex[]
 }
@@ -46,15 +49,16 @@ const blockCall = (id: BlockId): RpcCall =>
 function readBlock(raw: unknown, id: BlockId, checkHash: boolean): EvmBlock | null {
   if (raw === null) return null
   if (!isRecord(raw)) throw malformed('block')
-  const { hash, parentHash, logsBloom, transactions } = raw
+  const { hash, parentHash, logsBloom, receiptsRoot, transactions } = raw
   const number = integer(raw['number'])
   const time = integer(raw['timestamp'])
-  if (!isHex(hash, 32) || !isHex(parentHash, 32) || !isHex(logsBloom, 256)) throw malformed('block')
+  if (!isHex(hash, 32) || !isHex(parentHash, 32) || !isHex(logsBloom, 256) || !isHex(receiptsRoot, 32))
+    throw malformed('block')
   if (number === undefined || time === undefined || !Array.isArray(transactions)) throw malformed('block')
   if (typeof id === 'number' ? number !== id : id.startsWith('0x') && hash !== id)
     throw inconsistent(`the endpoint answered with block ${number} where ${id} was asked for`)
   if (checkHash) blockHeaderRlp(raw as unknown as RawHeader)
-  return { number, hash, time, parentHash, logsBloom, transactions: transactions as Hex[] }
+  return { number, hash, time, parentHash, logsBloom, receiptsRoot, transactions: transactions as Hex[] }
 }
 
 export interface BlockOptions extends CallOptions {
@@ -184,7 +188,10 @@ function requireLog(log: unknown): { number: number; index: number } {
   return { number, index }
 }
 
-/** All logs of a block, of any contract, from its receipts: the slow way, to settle what a bloom leaves open. */
+/**
+ * All logs of a block, of any contract, from its receipts: the slow way, to settle what a bloom leaves open or endpoints disagree about. They
+ * must give the header's `receiptsRoot`; where there are receipts of another kind than Ethereum's, its bloom. Throws `RPC_INCONSISTENT`.
+ */
 export async function getBlockLogs(rpc: Rpc, block: EvmBlock, options: CallOptions = {}): Promise<RawLog[]> {
   let receipts: unknown
   try {
@@ -205,6 +212,10 @@ export async function getBlockLogs(rpc: Rpc, block: EvmBlock, options: CallOptio
     if ((log as RawLog).blockHash !== block.hash)
       throw inconsistent(`the endpoint's receipts of block ${block.number} are of another block`)
   }
+  const whole = areKnownReceipts(receipts)
+    ? receiptsRoot(receipts) === block.receiptsRoot
+    : bloomOf(logs as RawLog[]) === block.logsBloom
+  if (!whole) throw inconsistent(`the receipts of block ${block.number} do not belong to its header`)
   return logs as RawLog[]
 }
 

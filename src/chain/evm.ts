@@ -7,7 +7,7 @@ import { evmChain } from './ids.ts'
 import { KnownBlocks } from './known.ts'
 import { RANGE_LIMITS, type RangeLimits, RangeWidth } from './range.ts'
 import { type ReadContext, readRecent } from './read.ts'
-import type { Rpc } from './rpc.ts'
+import type { PinnedRpc, RpcPool } from './rpc.ts'
 import {
   BEFORE_GENESIS,
   type BlockRef,
@@ -48,7 +48,7 @@ export type SourceReport =
   | { readonly kind: 'reorg'; readonly from: BlockRef; readonly to: BlockRef }
 
 export interface EvmSourceDeps {
-  readonly rpc: Rpc
+  readonly rpc: RpcPool
   readonly clock?: Clock
   readonly random?: () => number
   readonly report?: (report: SourceReport) => void
@@ -61,8 +61,8 @@ const RANGE_WORTH_BLOCKS = 32
 /** While history is read the head is looked at this often, in milliseconds. */
 const HEAD_EVERY_MS = 5_000
 
-/** These end a walk; everything else is retried for ever. */
-const FATAL: ReadonlySet<string> = new Set(['REORG_BEYOND_FINALITY', 'CHAIN_MISMATCH'])
+/** This ends a walk, as do endpoints that all serve another chain; everything else is retried for ever. */
+const FATAL: ReadonlySet<string> = new Set(['REORG_BEYOND_FINALITY'])
 
 /**
  * A {@link ChainSource} over an EVM chain's JSON-RPC. Final history is read by block ranges, the rest block by block along parent
@@ -83,12 +83,16 @@ const refOf = ({ number, hash, time }: BlockRef): BlockRef => ({ number, hash, t
 class EvmSource implements ChainSource {
   readonly chain: string
   readonly #settings: EvmSourceSettings
-  readonly #context: ReadContext
-  readonly #rpc: Rpc
+  readonly #checks: Omit<ReadContext, 'rpc'>
+  readonly #rpc: RpcPool
+  /** Where this look's answers come from: one place, so that they belong together. */
+  #now: PinnedRpc
   readonly #clock: Clock
   readonly #health: Health
   readonly #report: (report: SourceReport) => void
-  readonly #width: RangeWidth
+  /** How much each endpoint answers at once. */
+  readonly #widths = new Map<string, RangeWidth>()
+  #comparedAt = 0
   #wake = new AbortController()
   #phase: SourceStatus['phase'] = 'idle'
   #head: BlockRef | null = null
@@ -100,13 +104,12 @@ class EvmSource implements ChainSource {
   constructor(settings: EvmSourceSettings, deps: EvmSourceDeps) {
     this.#settings = settings
     this.#rpc = deps.rpc
+    this.#now = deps.rpc.pin()
     this.#clock = deps.clock ?? systemClock
     this.#health = new Health(this.#clock, deps.random ?? Math.random)
     this.#report = deps.report ?? (() => {})
-    this.#width = new RangeWidth(settings.ranges ?? RANGE_LIMITS)
     this.chain = evmChain(deps.rpc.chainId)
-    this.#context = {
-      rpc: deps.rpc,
+    this.#checks = {
       contracts: { registry: settings.registry, anchor: settings.anchor },
       checkHashes: settings.checkHashes ?? true,
       checkBlooms: settings.checkBlooms ?? true,
@@ -124,7 +127,21 @@ class EvmSource implements ChainSource {
       lastSuccess,
       lastError,
       failures,
+      endpoints: this.#rpc.endpoints().map((endpoint) => ({
+        ...endpoint,
+        rangeBlocks: this.#widths.get(endpoint.endpoint)?.blocks ?? null,
+      })),
     }
+  }
+
+  get #context(): ReadContext {
+    return { ...this.#checks, rpc: this.#now }
+  }
+
+  #widthOf(endpoint: string): RangeWidth {
+    const known = this.#widths.get(endpoint) ?? new RangeWidth(this.#settings.ranges ?? RANGE_LIMITS)
+    this.#widths.set(endpoint, known)
+    return known
   }
 
   wake(): void {
@@ -138,7 +155,7 @@ class EvmSource implements ChainSource {
   }
 
   async blockAt(number: number, signal?: AbortSignal): Promise<BlockRef | null> {
-    const checkHash = this.#context.checkHashes
+    const checkHash = this.#checks.checkHashes
     const block = await getBlock(this.#rpc, number, { checkHash, ...(signal && { signal }) })
     return block && refOf(block)
   }
@@ -156,11 +173,12 @@ class EvmSource implements ChainSource {
       this.#known = this.#head = this.#finalAt = this.#shorterSince = null
       while (!signal.aborted) {
         try {
+          this.#now = this.#rpc.pin()
           this.#known ??= await this.#begin(from, both)
           yield* this.#advance(this.#known, both)
         } catch (error) {
           if (signal.aborted) return
-          if (!(error instanceof ChainError) || FATAL.has(error.code)) throw error
+          if (!(error instanceof ChainError) || this.#isFatal(error)) throw error
           await this.#failed(error, signal)
         }
       }
@@ -172,14 +190,27 @@ class EvmSource implements ChainSource {
   }
 
   async #failed(error: ChainError, signal: AbortSignal): Promise<void> {
-    // These have left the endpoint already; answers that contradict each other are found only here.
-    const left = error.code === 'RPC_UNREACHABLE' || (error.code === 'RPC_REFUSED' && error.retryable)
-    if (!left) this.#rpc.leave()
+    // What did not answer has been counted already; answers that contradict each other are found only here.
+    this.#now.blame(error)
     // What was wrong may have been this.
     this.#finalAt = null
-    const waitMs = this.#health.failed(error)
+    // What one endpoint asked for need not be waited for where there is another.
+    const waitMs = this.#health.failed(error, this.#rpc.ready())
     this.#report({ kind: 'retry', error, failures: this.#health.failures, waitMs })
     await this.#clock.sleep(waitMs, signal)
+  }
+
+  #isFatal(error: ChainError): boolean {
+    // One endpoint of another chain is left like any other that is wrong.
+    return error.code === 'CHAIN_MISMATCH' ? this.#rpc.foreign() : FATAL.has(error.code)
+  }
+
+  /** Looks now and then whether this endpoint is as far as the others. */
+  #compareHeads(signal: AbortSignal): void {
+    const now = this.#clock.now()
+    if (now - this.#comparedAt < HEAD_EVERY_MS || this.#rpc.endpoints().length < 2) return
+    this.#comparedAt = now
+    void this.#rpc.compareHeads(signal)
   }
 
   #succeeded(): void {
@@ -203,7 +234,7 @@ class EvmSource implements ChainSource {
   }
 
   #block(id: number | 'latest', signal: AbortSignal): Promise<EvmBlock | null> {
-    return getBlock(this.#rpc, id, { signal, tries: 1, checkHash: this.#context.checkHashes })
+    return getBlock(this.#now, id, { signal, tries: 1, checkHash: this.#checks.checkHashes })
   }
 
   /** Looks at the chain, yields what has become of it, and waits for the next look when there is nothing left to do. */
@@ -211,6 +242,7 @@ class EvmSource implements ChainSource {
     // Renewed before the look: a wake-up during it must not be lost.
     if (this.#wake.signal.aborted) this.#wake = new AbortController()
     const wake = this.#wake.signal
+    this.#compareHeads(signal)
     const head = yield* this.#look(signal)
     // Asked for beside the walk, not before it: an event need not wait for the answer.
     const finality = this.#finality(head, signal)
@@ -252,7 +284,7 @@ class EvmSource implements ChainSource {
     const finality = this.#settings.finality ?? 'finalized'
     if (finality !== 'finalized') return { number: head.number - finality.confirmations, hash: null }
     if (this.#finalAt?.head === head.hash) return this.#finalAt.final
-    const block = await getFinalized(this.#rpc, { signal, tries: 1, checkHash: this.#context.checkHashes })
+    const block = await getFinalized(this.#now, { signal, tries: 1, checkHash: this.#checks.checkHashes })
     const final = block ?? { number: -1, hash: null }
     this.#finalAt = { head: head.hash, final }
     return final
@@ -265,8 +297,11 @@ class EvmSource implements ChainSource {
     signal: AbortSignal,
   ): AsyncGenerator<ChainStep, void, undefined> {
     let looked = this.#clock.now()
-    const runs = readAhead(this.#context, known.tip.number + 1, to, {
-      width: this.#width,
+    const read = () => {
+      const rpc = this.#rpc.pin({ spread: true })
+      return { context: { ...this.#checks, rpc }, width: this.#widthOf(rpc.endpoint()) }
+    }
+    const runs = readAhead(read, known.tip.number + 1, to, {
       ahead: this.#settings.readAhead ?? 2,
       signal,
       split: (range) => this.#report({ kind: 'split', ...range }),
@@ -306,10 +341,10 @@ class EvmSource implements ChainSource {
     if (this.#shorterSince === null) {
       this.#shorterSince = this.#clock.now()
       // Another endpoint, if there is one, may know better.
-      this.#rpc.leave()
+      this.#now.blame(inconsistent(`its newest block is ${head.number}, after it was ${tip.number}`))
     }
     if (this.#clock.now() - this.#shorterSince < (this.#settings.shorterMs ?? 5_000)) return true
-    const ours = await getBlock(this.#rpc, tip.hash, { signal, tries: 1, checkHash: false })
+    const ours = await getBlock(this.#now, tip.hash, { signal, tries: 1, checkHash: false })
     return ours !== null
   }
 
@@ -323,10 +358,10 @@ class EvmSource implements ChainSource {
     const last = Math.min(head.number, first + WALK_BLOCKS - 1)
     const numbers = Array.from({ length: last - first + 1 }, (_, i) => first + i)
     if (last === head.number) numbers.pop()
-    const checkHash = this.#context.checkHashes
+    const checkHash = this.#checks.checkHashes
     const blocks: EvmBlock[] = []
     const found =
-      numbers.length > 0 ? await getBlocks(this.#rpc, numbers, { signal, tries: 1, checkHash }) : []
+      numbers.length > 0 ? await getBlocks(this.#now, numbers, { signal, tries: 1, checkHash }) : []
     for (const block of last === head.number ? [...found, head] : found) {
       if (!block) throw inconsistent(`the endpoint has block ${head.number} but none of the blocks before it`)
       const before: BlockRef = blocks.at(-1) ?? known.tip

@@ -84,17 +84,28 @@ function prefix(length: number, short: number): Uint8Array {
   return new Uint8Array([short + 55 + digits.length, ...digits])
 }
 
-const rlpString = (bytes: Uint8Array): Uint8Array =>
+/** RLP of a byte string (Yellow Paper appendix B). */
+export const rlpString = (bytes: Uint8Array): Uint8Array =>
   bytes.length === 1 && (bytes[0] as number) < 0x80 ? bytes : concat(prefix(bytes.length, 0x80), bytes)
+
+/** RLP of a list whose items are encoded already. */
+export function rlpList(items: readonly Uint8Array[]): Uint8Array {
+  const body = concat(...items)
+  return concat(prefix(body.length, 0xc0), body)
+}
+
+/** RLP of a JSON-RPC quantity: big-endian without leading zeros, zero being the empty string. */
+export function rlpQuantity(text: Hex): Uint8Array {
+  const digits = text.slice(2).replace(/^0+/, '')
+  return rlpString(fromHex(`0x${digits.length % 2 === 1 ? '0' : ''}${digits}`))
+}
 
 function field(header: RawHeader, name: keyof RawHeader, kind: number | 'quantity' | 'bytes'): Uint8Array {
   const text = header[name]
   if (kind === 'quantity') {
     if (typeof text !== 'string' || !/^0x[0-9a-f]{1,64}$/.test(text))
       return mismatch(`the header's ${name} is not a quantity`, { field: name })
-    // RLP integers are big-endian without leading zeros; zero is the empty string.
-    const digits = text.slice(2).replace(/^0+/, '')
-    return rlpString(fromHex(`0x${digits.length % 2 === 1 ? '0' : ''}${digits}`))
+    return rlpQuantity(text)
   }
   if (!isHex(text, kind === 'bytes' ? undefined : kind))
     return mismatch(`the header's ${name} is not data of the right size`, { field: name })
@@ -112,8 +123,7 @@ export function blockHeaderRlp(header: RawHeader): Uint8Array {
   // forks before Shanghai: whether that is the header is for its hash to say.
   for (const [name, kind] of OPTIONAL)
     if (header[name] !== undefined && header[name] !== null) fields.push(field(header, name, kind))
-  const body = concat(...fields)
-  const rlp = concat(prefix(body.length, 0xc0), body)
+  const rlp = rlpList(fields)
   const hash = toHex(keccak_256(rlp))
   if (hash !== header.hash)
     return mismatch("the block's fields do not hash to its hash", { block: header.number, hash: header.hash })

@@ -17,11 +17,11 @@ export class Health {
     this.#random = random
   }
 
-  /** Notes a failure; gives the milliseconds to wait before the next attempt. */
-  failed(error: ChainError): number {
+  /** Notes a failure; gives the milliseconds to wait before the next attempt, `elsewhere` if others can be asked meanwhile. */
+  failed(error: ChainError, elsewhere: boolean): number {
     this.failures++
     this.lastError = { code: error.code, message: describeError(error), at: this.#clock.now() }
-    return backoffMs(this.failures, this.#random, retryAfterMs(error))
+    return backoffMs(this.failures, this.#random, elsewhere ? 0 : retryAfterMs(error))
   }
 
   /** Notes a success; gives the number of failures that it ends. */

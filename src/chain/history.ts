@@ -1,9 +1,10 @@
 import type { Hex } from '../core/bytes.ts'
-import { type EvmBlock, getBlocks, getLogs, getLogsMany, inconsistent } from './blocks.ts'
+import { type EvmBlock, getBlocks, getLogs, inconsistent } from './blocks.ts'
 import { bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
 import type { RangeWidth } from './range.ts'
-import { allows, type ReadContext, withEvents } from './read.ts'
+import { allows, askAgain, type ReadContext, withEvents } from './read.ts'
+import type { PinnedRpc } from './rpc.ts'
 import { type ChainBlock, ChainError } from './source.ts'
 
 /** One answered piece of final history: `blocks` are its first, its last, and those between that have events. */
@@ -14,21 +15,27 @@ export interface HistoryRun {
 
 export type SplitReport = (range: { from: number; to: number; error: ChainError }) => void
 
+/** Where a piece of history is read, and how much that endpoint answers at once. */
+export interface HistoryReader {
+  readonly context: ReadContext
+  readonly width: RangeWidth
+}
+
 /**
  * Reads final blocks from `from` on, up to `to` or as far as one answer reaches. A range that is refused is halved and asked
  * again at once, down to one block. Throws as `Rpc` does, `RPC_INCONSISTENT`, `HEADER_MISMATCH` or `EVENT_MALFORMED`.
  */
 export async function readHistory(
-  context: ReadContext,
+  choose: () => HistoryReader,
   from: number,
   to: number,
-  width: RangeWidth,
   signal: AbortSignal,
   split: SplitReport,
 ): Promise<HistoryRun> {
-  const { rpc, contracts } = context
-  const addresses: Hex[] = [contracts.registry, contracts.anchor]
   for (;;) {
+    const { context, width } = choose()
+    const { rpc, contracts } = context
+    const addresses: Hex[] = [contracts.registry, contracts.anchor]
     const end = Math.min(to, from + width.blocks - 1)
     const blocks = end - from + 1
     let logs: RawLog[]
@@ -37,14 +44,25 @@ export async function readHistory(
       const large = blocks === 1
       logs = await getLogs(rpc, { addresses, blocks: { from, to: end } }, { signal, large, tries: 1 })
     } catch (error) {
-      if (!(error instanceof ChainError) || error.code !== 'RPC_RANGE' || blocks === 1) throw error
+      if (!(error instanceof ChainError)) throw error
+      if (error.code !== 'RPC_RANGE' || blocks === 1) throw blamed(rpc, error)
       split({ from, to: end, error })
       width.refused(blocks)
       continue
     }
     width.answered(blocks, logs.length)
-    return assemble(context, from, end, logs, signal)
+    try {
+      return await assemble(context, from, end, logs, signal)
+    } catch (error) {
+      throw error instanceof ChainError ? blamed(rpc, error) : error
+    }
   }
+}
+
+/** `error`, held against the endpoint that it came from. */
+function blamed(rpc: PinnedRpc, error: ChainError): ChainError {
+  rpc.blame(error)
+  return error
 }
 
 async function assemble(
@@ -109,8 +127,7 @@ async function settleDoubts(
     return addresses.length > 0 ? [{ block, addresses }] : []
   })
   if (doubts.length === 0) return
-  const filters = doubts.map(({ block, addresses }) => ({ addresses, blocks: { hash: block.hash } }))
-  const answers = await getLogsMany(context.rpc, filters, { signal, tries: 1 })
+  const answers = await askAgain(context, doubts, signal)
   for (const [i, { block, addresses }] of doubts.entries()) {
     const logs = byBlock.get(block.number) ?? []
     const again = answers[i] as RawLog[]
@@ -131,16 +148,16 @@ async function settleDoubts(
  * memory. Whoever stops early ends what is in flight. Throws as {@link readHistory}.
  */
 export async function* readAhead(
-  context: ReadContext,
+  choose: () => HistoryReader,
   from: number,
   to: number,
-  options: { width: RangeWidth; ahead: number; signal: AbortSignal; split: SplitReport },
+  options: { ahead: number; signal: AbortSignal; split: SplitReport },
 ): AsyncGenerator<HistoryRun, void, undefined> {
-  const { width, ahead, split } = options
+  const { ahead, split } = options
   const left = new AbortController()
   const signal = AbortSignal.any([options.signal, left.signal])
   const read = (first: number, last: number) => {
-    const promise = readHistory(context, first, last, width, signal, split)
+    const promise = readHistory(choose, first, last, signal, split)
     // One that is never awaited, because an earlier one failed, must not end the process.
     promise.catch(() => {})
     return { last, promise }
@@ -150,7 +167,7 @@ export async function* readAhead(
   try {
     for (;;) {
       while (queue.length < ahead && next <= to) {
-        const last = Math.min(to, next + width.blocks - 1)
+        const last = Math.min(to, next + choose().width.blocks - 1)
         queue.push(read(next, last))
         next = last + 1
       }

@@ -1,13 +1,13 @@
 import type { Hex } from '../core/bytes.ts'
-import { type EvmBlock, getBlockLogs, getLogs, getLogsMany, inconsistent } from './blocks.ts'
-import { bloomBits, bloomHas, bloomOf } from './bloom.ts'
+import { type EvmBlock, getBlockLogs, getLogsMany, inconsistent } from './blocks.ts'
+import { bloomBits, bloomHas } from './bloom.ts'
 import { type Contracts, decodeLog, type RawLog } from './decode.ts'
-import type { Rpc } from './rpc.ts'
-import type { ChainBlock, ChainEvent } from './source.ts'
+import type { PinnedRpc } from './rpc.ts'
+import { type ChainBlock, ChainError, type ChainEvent } from './source.ts'
 
 /** What reading blocks takes. */
 export interface ReadContext {
-  readonly rpc: Rpc
+  readonly rpc: PinnedRpc
   readonly contracts: Contracts
   readonly checkHashes: boolean
   readonly checkBlooms: boolean
@@ -63,7 +63,7 @@ export async function readRecent(
 /**
  * The logs of our contracts in a block, when the bloom says "maybe" of a contract that the answer has no log of: an endpoint
  * that has the header but not yet the logs answers with an empty list. It is asked again; if the answer stays empty, the
- * receipts decide, and they must give exactly the header's bloom.
+ * receipts decide, which must be those that the header commits to.
  */
 async function settleDoubt(
   context: ReadContext,
@@ -78,10 +78,83 @@ async function settleDoubt(
       (address) => allows(context, block, address) && !found.some((log) => log.address === address),
     )
   if (!checkBlooms || !doubtful(logs)) return logs
-  const again = await getLogs(rpc, { addresses, blocks: { hash: block.hash } }, { signal, tries: 1 })
+  const [again = []] = await askAgain(context, [{ block, addresses }], signal)
   if (!doubtful(again)) return again
-  const all = await getBlockLogs(rpc, block, { signal, tries: 1, large: true })
-  if (bloomOf(all) !== block.logsBloom)
-    throw inconsistent(`the receipts of block ${block.number} do not give the bloom in its header`)
+  const other = rpc.elsewhere()
+  const all = await provenLogs(other ? [rpc, other] : [rpc], block, signal)
   return all.filter((log) => addresses.includes(log.address))
 }
+
+/**
+ * The same question once more, at another endpoint too where one is well. Where both answers differ the block's receipts decide, as the
+ * header commits to them, and who was wrong is blamed. An endpoint that cannot answer says nothing.
+ */
+export async function askAgain(
+  context: ReadContext,
+  questions: readonly { readonly block: EvmBlock; readonly addresses: readonly Hex[] }[],
+  signal: AbortSignal,
+): Promise<RawLog[][]> {
+  const { rpc } = context
+  const filters = questions.map(({ block, addresses }) => ({ addresses, blocks: { hash: block.hash } }))
+  const ask = (where: PinnedRpc) => getLogsMany(where, filters, { signal, tries: 1 })
+  const other = rpc.elsewhere()
+  const [ours, theirs] = await Promise.all([
+    ask(rpc),
+    other &&
+      ask(other).catch((error: unknown) => {
+        if (signal.aborted) throw error
+        return null
+      }),
+  ])
+  if (!other || !theirs) return ours
+  return Promise.all(
+    questions.map(async ({ block, addresses }, i) => {
+      const [a, b] = [ours[i] as RawLog[], theirs[i] as RawLog[]]
+      if (sameLogs(a, b)) return a
+      const all = await provenLogs([other, rpc], block, signal)
+      const logs = all.filter((log) => addresses.includes(log.address))
+      for (const [who, said] of [
+        [rpc, a],
+        [other, b],
+      ] as const)
+        if (!sameLogs(said, logs))
+          who.blame(inconsistent(`${who.endpoint()} has other logs of block ${block.number} than its header`))
+      return logs
+    }),
+  )
+}
+
+/** The logs of a block by its receipts, from the first of these endpoints that can show them. Throws what the last one throws. */
+export async function provenLogs(
+  rpcs: readonly PinnedRpc[],
+  block: EvmBlock,
+  signal: AbortSignal,
+): Promise<RawLog[]> {
+  let failure: unknown
+  for (const rpc of rpcs) {
+    try {
+      return await getBlockLogs(rpc, block, { signal, tries: 1, large: true })
+    } catch (error) {
+      if (signal.aborted || !(error instanceof ChainError)) throw error
+      rpc.blame(error)
+      failure = error
+    }
+  }
+  throw failure
+}
+
+/** Whether two lists, both in order, hold the same logs. */
+export const sameLogs = (a: readonly RawLog[], b: readonly RawLog[]): boolean =>
+  a.length === b.length &&
+  a.every((log, i) => {
+    const other = b[i] as RawLog
+    return (
+      log.address === other.address &&
+      log.data === other.data &&
+      log.logIndex === other.logIndex &&
+      log.blockHash === other.blockHash &&
+      log.transactionHash === other.transactionHash &&
+      log.topics.length === other.topics.length &&
+      log.topics.every((topic, k) => topic === other.topics[k])
+    )
+  })

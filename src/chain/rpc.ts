@@ -2,12 +2,20 @@ import { type HttpTransportConfig, http } from 'viem'
 import type { Clock } from '../core/clock.ts'
 import { systemClock } from '../core/clock.ts'
 import { backoffMs } from './backoff.ts'
+import { EndpointHealth, type EndpointStatus, FIT } from './endpoint.ts'
 import { rpcFailure } from './rpc-failure.ts'
 import { ChainError } from './source.ts'
 
 export interface RpcSettings {
-  /** JSON-RPC over HTTP(S), at least one; the next one is taken when one fails. They may hold credentials: never logged. */
+  /**
+   * JSON-RPC over HTTP(S), at least one: the first that is well is used. They may hold credentials: never logged. A fragment, which is not
+   * sent, sets an endpoint's own budget: `https://host/key#per-second=25&in-flight=4`.
+   */
   readonly urls: readonly string[]
+  /** Calls a second to each endpoint; no limit unless told. */
+  readonly perSecond?: number | null
+  /** Requests at once to each endpoint, 16 unless told. */
+  readonly inFlight?: number
   /** What `eth_chainId` must answer. */
   readonly chainId: number
   /** Milliseconds for one request with its body, 10,000 unless told. */
@@ -23,6 +31,8 @@ export interface RpcReport {
   readonly method: string
   /** Host and port of the endpoint, never its path or credentials. */
   readonly endpoint: string
+  /** How the endpoint is doing after this request. */
+  readonly status: EndpointStatus
   readonly calls: number
   readonly ms: number
   /** Null when it succeeded. */
@@ -50,8 +60,8 @@ export interface RpcCall {
 }
 
 /**
- * JSON-RPC to one chain through one endpoint at a time. Results are as the endpoint gave them, unchecked. All methods throw
- * {@link ChainError}: `CHAIN_MISMATCH`, `RPC_UNREACHABLE`, `RPC_REFUSED`, `RPC_RANGE`; or the signal's reason when it aborts.
+ * JSON-RPC to one chain. Results are as the endpoint gave them, unchecked. All methods throw {@link ChainError}: `CHAIN_MISMATCH`,
+ * `RPC_UNREACHABLE`, `RPC_REFUSED`, `RPC_RANGE`; or the signal's reason when it aborts.
  */
 export interface Rpc {
   readonly chainId: number
@@ -60,30 +70,60 @@ export interface Rpc {
   call(method: string, params: readonly unknown[], options?: CallOptions): Promise<unknown>
   /** Several calls in as few requests as the batch size allows; results in order. Fails as a whole. */
   callMany(calls: readonly RpcCall[], options?: CallOptions): Promise<unknown[]>
-  /** Takes the next endpoint, when there are several: for a caller that found this one's answers wrong. */
-  leave(): void
 }
 
-const DEFAULTS = { timeoutMs: 10_000, batchSize: 50, maxBodyBytes: 10 * 1024 * 1024 } as const
+/** One endpoint of several: for answers that must come from the same place. It is used even while it is left alone. */
+export interface PinnedRpc extends Rpc {
+  /** Notes that this endpoint's answers cannot be true, so that others are used for a while. The same error counts once. */
+  blame(error: ChainError): void
+  /** The best other endpoint that is well, to ask the same again; null where there is none. */
+  elsewhere(): PinnedRpc | null
+}
+
+/** All endpoints of a chain. Each call goes to the first that is well; where none is, to the one that comes back first. */
+export interface RpcPool extends Rpc {
+  /** The endpoint that the next call would take; with `spread` the one that can answer soonest within its budget. */
+  pin(options?: { spread?: boolean }): PinnedRpc
+  /** One pin for each endpoint, in their order. */
+  all(): PinnedRpc[]
+  endpoints(): EndpointStatus[]
+  /** Whether some endpoint can be asked now. */
+  ready(): boolean
+  /** Whether every endpoint was found to serve another chain. */
+  foreign(): boolean
+  /** Asks all endpoints that are well for their newest block at once, so that one that lags is noticed. Never throws. */
+  compareHeads(signal?: AbortSignal): Promise<void>
+}
+
+const DEFAULTS = { timeoutMs: 10_000, batchSize: 50, maxBodyBytes: 10 * 1024 * 1024, inFlight: 16 } as const
 const LARGE_BODY_BYTES = 128 * 1024 * 1024
 /** Requests in flight at once where batches are off. */
 const UNBATCHED_AT_ONCE = 8
+/** Blocks by which an endpoint may be behind the others, twice in a row, before it is left. */
+const LAG_BLOCKS = 5
 
 type Request = (call: RpcCall, options: { signal?: AbortSignal }) => Promise<unknown>
 
 interface Endpoint {
+  /** Without its fragment. */
   readonly url: string
-  readonly host: string
+  readonly health: EndpointHealth
   readonly single: Request
   readonly batched: Request
   readonly large: Request
   /** Whether its chain id was checked since its last failure: another chain may come up behind the same address. */
   checked: boolean
+  /** The last check found another chain. */
+  foreign: ChainError | null
 }
 
-const hostOf = (url: string): string => {
+/** Host and port of an address, its own limits, and the address without them. */
+function readUrl(text: string): { url: string; host: string; own: URLSearchParams } {
   try {
-    return new URL(url).host
+    const url = new URL(text)
+    const own = new URLSearchParams(url.hash.slice(1))
+    url.hash = ''
+    return { url: own.size > 0 ? url.href : text, host: url.host, own }
   } catch {
     throw new ChainError('RPC_UNREACHABLE', 'an RPC address is not a URL', {
       hint: 'set it to something like http://127.0.0.1:8545',
@@ -91,35 +131,65 @@ const hostOf = (url: string): string => {
   }
 }
 
+function limitsOf(own: URLSearchParams, host: string, settings: RpcSettings) {
+  const read = (name: string, most: number): number | undefined => {
+    const text = own.get(name)
+    if (text === null) return undefined
+    if (/^[1-9][0-9]{0,6}$/.test(text) && Number(text) <= most) return Number(text)
+    throw new ChainError('RPC_UNREACHABLE', `the ${name} of ${host} is not a number from 1 to ${most}`, {
+      hint: 'write it as https://host/#per-second=25&in-flight=4',
+    })
+  }
+  return {
+    perSecond: read('per-second', 1_000_000) ?? settings.perSecond ?? null,
+    inFlight: read('in-flight', 1_000) ?? settings.inFlight ?? DEFAULTS.inFlight,
+  }
+}
+
 /** Opens no connection by itself. Throws `RPC_UNREACHABLE` where `urls` is empty or holds something that is no URL. */
-export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): Rpc {
+export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
   const { timeoutMs, batchSize, maxBodyBytes } = { ...DEFAULTS, ...settings }
   const clock = deps.clock ?? systemClock
   const random = deps.random ?? Math.random
+  /** Errors that were held against their endpoint already. */
+  const counted = new WeakSet<ChainError>()
 
   const open = (url: string, config: HttpTransportConfig): Request => {
     const transport = http(url, { ...config, retryCount: 0, timeout: timeoutMs })({ retryCount: 0 })
     return transport.request as Request
   }
-  const endpoints = settings.urls.map((url): Endpoint => {
+  const hosts = new Map<string, number>()
+  const endpoints = settings.urls.map((text): Endpoint => {
+    const { url, host, own } = readUrl(text)
     const batch = batchSize > 1 && { batch: { batchSize, wait: 0 } }
+    // Two addresses of one host differ in what must not be shown.
+    const seen = (hosts.get(host) ?? 0) + 1
+    hosts.set(host, seen)
+    const name = seen === 1 ? host : `${host} (${seen})`
     return {
       url,
-      host: hostOf(url),
+      health: new EndpointHealth(name, limitsOf(own, host, settings), clock, random),
       single: open(url, { maxResponseBodySize: maxBodyBytes }),
       batched: open(url, { maxResponseBodySize: maxBodyBytes, ...batch }),
       large: open(url, { maxResponseBodySize: LARGE_BODY_BYTES }),
       checked: false,
+      foreign: null,
     }
   })
   if (endpoints.length === 0)
     throw new ChainError('RPC_UNREACHABLE', 'no RPC address is set', { hint: 'set at least one RPC URL' })
-  let current = 0
-  const now = (): Endpoint => endpoints[current] as Endpoint
 
-  const leave = () => {
-    now().checked = false
-    current = (current + 1) % endpoints.length
+  const failed = (endpoint: Endpoint, error: ChainError, calls: number) => {
+    if (counted.has(error)) return
+    counted.add(error)
+    endpoint.checked = false
+    endpoint.health.failed(error, calls, retryAfterMs(error))
+  }
+  const lied = (endpoint: Endpoint, error: ChainError) => {
+    if (counted.has(error)) return
+    counted.add(error)
+    endpoint.checked = false
+    endpoint.health.lied(error)
   }
 
   const request = async <T>(
@@ -129,17 +199,35 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): Rpc {
     send: () => Promise<T>,
     signal?: AbortSignal,
   ) => {
+    const { health } = endpoint
+    signal?.throwIfAborted()
+    await health.budget.take(calls, signal)
     const start = clock.now()
+    const report = (error: ChainError | null) =>
+      deps.report?.({
+        method,
+        endpoint: health.name,
+        calls,
+        ms: clock.now() - start,
+        error,
+        status: health.status(),
+      })
     try {
-      signal?.throwIfAborted()
       const result = await send()
-      deps.report?.({ method, endpoint: endpoint.host, calls, ms: clock.now() - start, error: null })
+      health.succeeded(calls, clock.now() - start, method !== 'eth_chainId')
+      report(null)
       return result
     } catch (cause) {
       if (signal?.aborted) throw signal.reason
-      const error = rpcFailure(cause, { method, endpoint: endpoint.host, url: endpoint.url })
-      deps.report?.({ method, endpoint: endpoint.host, calls, ms: clock.now() - start, error })
+      const error = rpcFailure(cause, { method, endpoint: health.name, url: endpoint.url })
+      // A range that is too long is no fault of the endpoint's, but one that does not answer may hang altogether.
+      if (error.code === 'RPC_RANGE' ? error.details['timeout'] === true : error.retryable)
+        failed(endpoint, error, calls)
+      else health.succeeded(calls, clock.now() - start)
+      report(error)
       throw error
+    } finally {
+      health.budget.done()
     }
   }
 
@@ -148,48 +236,108 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): Rpc {
     const send = () => endpoint.single({ method: 'eth_chainId', params: [] }, options)
     const answer = await request(endpoint, 'eth_chainId', 1, send, options.signal)
     if (Number(answer) !== settings.chainId) {
-      throw new ChainError(
+      const error = new ChainError(
         'CHAIN_MISMATCH',
-        `${endpoint.host} serves chain ${Number(answer)}, not ${settings.chainId}`,
+        `${endpoint.health.name} serves chain ${Number(answer)}, not ${settings.chainId}`,
         {
           hint: 'correct the RPC address or the chain id in the settings',
           details: { expected: settings.chainId, found: String(answer) },
         },
       )
+      endpoint.foreign = error
+      lied(endpoint, error)
+      throw error
     }
     endpoint.checked = true
+    endpoint.foreign = null
   }
 
-  const attempts = async <T>(options: CallOptions, work: (endpoint: Endpoint) => Promise<T>): Promise<T> => {
+  /** Asks an endpoint that was left alone how it is, beside everything else. */
+  const tryAgain = async (endpoint: Endpoint) => {
+    const { health } = endpoint
+    health.trying()
+    try {
+      endpoint.checked = false
+      await check(endpoint, {})
+      await newestOf(endpoint)
+      health.close()
+    } catch (error) {
+      // A failed request has been counted; whatever else it says, it is not well.
+      if (error instanceof ChainError) failed(endpoint, error, 0)
+    }
+  }
+
+  const newestOf = async (endpoint: Endpoint, signal?: AbortSignal): Promise<number> => {
+    const options = signal ? { signal } : {}
+    const send = () => endpoint.single({ method: 'eth_blockNumber', params: [] }, options)
+    const answer = await request(endpoint, 'eth_blockNumber', 1, send, signal)
+    const number = Number(answer)
+    if (typeof answer !== 'string' || !Number.isSafeInteger(number))
+      throw new ChainError('RPC_INCONSISTENT', `${endpoint.health.name} has no newest block`, {
+        retryable: true,
+      })
+    endpoint.health.head = number
+    return number
+  }
+
+  /** The endpoint to ask now. */
+  const choose = (spread: boolean, not?: Endpoint): Endpoint => {
+    const others = endpoints.filter((endpoint) => endpoint !== not)
+    const list = others.length > 0 ? others : endpoints
+    if (endpoints.length > 1) for (const endpoint of list) if (endpoint.health.due) void tryAgain(endpoint)
+    const usable = list.filter(({ health }) => health.usable)
+    const level = usable.filter(({ health }) => !health.lagging)
+    const fit = level.filter(({ health }) => health.score >= FIT)
+    const best = [fit, level, usable].find((some) => some.length > 0)
+    if (best) {
+      const [first] = best as [Endpoint]
+      if (!spread) return first
+      return best.reduce((a, b) => (b.health.budget.waitMs < a.health.budget.waitMs ? b : a), first)
+    }
+    // None is well: the one that is to be tried first.
+    return list.reduce((a, b) => (b.health.until < a.health.until ? b : a))
+  }
+
+  const attempts = async <T>(
+    options: CallOptions,
+    pinned: Endpoint | null,
+    work: (endpoint: Endpoint) => Promise<T>,
+  ): Promise<T> => {
     const signal = options.signal ? { signal: options.signal } : {}
+    const tries = options.tries ?? 3
     for (let attempt = 1; ; attempt++) {
-      const endpoint = now()
+      const endpoint = pinned ?? choose(false)
       try {
         await check(endpoint, signal)
-        return await work(endpoint)
+        const result = await work(endpoint)
+        // Where it is the only one, nobody else finds out that it is well again.
+        if (endpoints.length === 1 && endpoint.health.state !== 'closed') endpoint.health.close()
+        return result
       } catch (error) {
-        const retry = error instanceof ChainError && error.retryable && error.code !== 'RPC_RANGE'
+        if (!(error instanceof ChainError)) throw error
+        const others = pinned === null && endpoints.some((other) => other.foreign === null)
+        const elsewhere = error.code === 'CHAIN_MISMATCH' && others
+        const retry = (error.retryable && error.code !== 'RPC_RANGE') || elsewhere
         if (!retry) throw error
-        // Another call may have left this endpoint already.
-        if (endpoint === now()) leave()
-        if (attempt >= (options.tries ?? 3)) throw error
+        if (attempt >= tries + (elsewhere ? endpoints.length : 0)) throw error
+        const next = pinned ?? choose(false)
+        if (next !== endpoint && next.health.usable) continue
         await clock.sleep(backoffMs(attempt, random, retryAfterMs(error)), options.signal)
       }
     }
   }
 
-  return {
+  const rpcOf = (pinned: Endpoint | null): Rpc => ({
     chainId: settings.chainId,
-    endpoint: () => now().host,
-    leave,
+    endpoint: () => (pinned ?? choose(false)).health.name,
     call: (method, params, options = {}) =>
-      attempts(options, (endpoint) => {
+      attempts(options, pinned, (endpoint) => {
         const send = options.large ? endpoint.large : endpoint.single
         const signal = options.signal ? { signal: options.signal } : {}
         return request(endpoint, method, 1, () => send({ method, params }, signal), options.signal)
       }),
     callMany: (calls, options = {}) =>
-      attempts(options, async (endpoint) => {
+      attempts(options, pinned, async (endpoint) => {
         const size = batchSize > 1 ? batchSize : UNBATCHED_AT_ONCE
         const signal = options.signal ? { signal: options.signal } : {}
         const out: unknown[] = []
@@ -200,6 +348,40 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): Rpc {
         }
         return out
       }),
+  })
+  const pin = (endpoint: Endpoint): PinnedRpc => ({
+    ...rpcOf(endpoint),
+    blame: (error) => lied(endpoint, error),
+    elsewhere: () => {
+      const other = choose(false, endpoint)
+      return other !== endpoint && other.health.usable ? pin(other) : null
+    },
+  })
+  return {
+    ...rpcOf(null),
+    pin: ({ spread = false } = {}) => pin(choose(spread)),
+    all: () => endpoints.map(pin),
+    endpoints: () => endpoints.map(({ health }) => health.status()),
+    ready: () => endpoints.some(({ health }) => health.usable),
+    foreign: () => endpoints.every(({ foreign }) => foreign !== null),
+    async compareHeads(signal) {
+      choose(false)
+      const asked = endpoints.filter(({ health }) => health.usable)
+      const heads = await Promise.all(
+        asked.map((endpoint) =>
+          check(endpoint, signal ? { signal } : {})
+            .then(() => newestOf(endpoint, signal))
+            .catch(() => null),
+        ),
+      )
+      const known = heads.filter((head) => head !== null).sort((a, b) => b - a)
+      // Of three and more, one alone cannot make all others look late.
+      const best = known[known.length > 2 ? 1 : 0] ?? -1
+      asked.forEach(({ health }, i) => {
+        const head = heads[i]
+        if (typeof head === 'number') health.compared(head < best - LAG_BLOCKS)
+      })
+    },
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Hex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
+import type { EndpointStatus } from './endpoint.ts'
 
 /** A block by number and hash. `time` is its chain time in seconds since 1970-01-01T00:00:00Z. */
 export interface BlockRef {
@@ -164,6 +165,8 @@ export interface SourceStatus {
   readonly lastError: { readonly code: string; readonly message: string; readonly at: number } | null
   /** Failures in a row, 0 while all is well. */
   readonly failures: number
+  /** The endpoints in their order; `rangeBlocks` is how many blocks of history are asked for at once, null before the first time. */
+  readonly endpoints: readonly (EndpointStatus & { readonly rangeBlocks: number | null })[]
 }
 
 /**
