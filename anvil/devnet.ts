@@ -6,7 +6,7 @@ import { deployContracts } from '../src/chain/deploy.ts'
 import { devAccount, devPrivateKey } from '../src/chain/dev-accounts.ts'
 import { type Hex, toHex } from '../src/core/bytes.ts'
 import { type Config, DEVNET_FILE } from '../src/core/config.ts'
-import { DunesError } from '../src/core/error.ts'
+import { DunesError, describeError } from '../src/core/error.ts'
 import { createKey } from '../src/core/key-file.ts'
 import type { Logger } from '../src/core/logger.ts'
 import { connect } from '../src/graph/connect.ts'
@@ -18,6 +18,7 @@ import {
   startPrivatePostgres,
 } from '../src/graph/postgres-private.ts'
 import { API_ROLE, ensureRoles } from '../src/graph/roles.ts'
+import { makeQueryAccess } from '../src/query-access.ts'
 import { DEVNET_POLICY, policyHash } from '../src/receipt/policy.ts'
 import { DEFAULT_ANVIL_PORT, startAnvil } from './anvil.ts'
 
@@ -41,6 +42,8 @@ export interface Devnet {
   /** The indexer's connection, and the API's with fewer rights. */
   databaseUrl: string
   apiDatabaseUrl: string
+  /** The connection for strangers' queries; null where the role for it could not be made on a database of somebody else's. */
+  queryDatabaseUrl: string | null
   /** The contracts, deployed now or found from the last time. */
   contracts: DevnetContracts
   /** Whether the contracts were deployed by this start. */
@@ -132,6 +135,7 @@ export async function startDevnet(options: DevnetOptions): Promise<Devnet> {
         running,
         databaseUrl,
         apiDatabaseUrl: running ? await apiAccess(databaseUrl, at.apiPassword) : databaseUrl,
+        queryDatabaseUrl: await queryAccess(databaseUrl, config.dataDir, logger),
       }
     })
     // Both are awaited whatever happens to either, so that a failed start stops what the other one brought up.
@@ -182,11 +186,21 @@ async function apiAccess(databaseUrl: string, passwordFile: string): Promise<str
     : toHex(createKey(passwordFile))
   const sql = await connect(databaseUrl, { max: 1 })
   try {
-    await ensureRoles(sql, { password, insertInto: API_INSERTS })
+    await ensureRoles(sql, { password, schemas: ['public', 'api'], insertInto: API_INSERTS })
   } finally {
     await sql.end({ timeout: 5 })
   }
   return databaseUrl.replace(/^(postgres(?:ql)?:\/\/)[^@/]*@/, `$1${API_ROLE}:${password}@`)
+}
+
+/** A connection URL for queries; null, with a word in the log, where this owner may not make the role. */
+async function queryAccess(databaseUrl: string, dataDir: string, logger: Logger): Promise<string | null> {
+  try {
+    return await makeQueryAccess(databaseUrl, dataDir)
+  } catch (error) {
+    logger.warn({ error: describeError(error) }, 'could not make the role for queries; they are off')
+    return null
+  }
 }
 
 async function deploy(

@@ -21,8 +21,10 @@ import { readKeys, requireKey } from './keys.ts'
 import { createMcpEndpoint } from './mcp/http.ts'
 import { createPayloadFetcher } from './payload/fetch.ts'
 import { createPipeline, type Pipeline } from './pipeline.ts'
+import { queryAccess } from './query-access.ts'
 import { checkpointSigner } from './service/checkpoint.ts'
 import { createServiceContext, type ServiceContext } from './service/context.ts'
+import { createQuerySessions } from './service/query-sessions.ts'
 
 /** What every process is given by its command. */
 export interface Common {
@@ -132,7 +134,11 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       })
     }
     const indexing = pipeline
+    const queryUrl = parts.serve ? queryAccess(config) : null
+    const queries = queryUrl === null ? null : createQuerySessions(queryUrl, logger)
+    if (queries) closing.push(() => queries.end())
     const service = createServiceContext({
+      queries,
       sql: serviceSql,
       logger,
       metrics,

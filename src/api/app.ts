@@ -14,6 +14,7 @@ import { pageRoutes } from './pages.ts'
 import { payloadRoutes } from './payloads.ts'
 import { ApiError, problemResponse } from './problem.ts'
 import { proofRoutes } from './proof.ts'
+import { queryRoutes } from './query.ts'
 import { readingRoutes } from './readings.ts'
 import { type ApiEnv, observe } from './request.ts'
 import { submissionRoutes } from './submissions.ts'
@@ -55,6 +56,7 @@ export function createApi(
   readingRoutes(app, ctx)
   graphRoutes(app, ctx)
   proofRoutes(app, ctx)
+  queryRoutes(app, ctx)
   contributorRoutes(app, ctx)
   catalogRoutes(app, ctx)
   payloadRoutes(app, ctx)

@@ -3,6 +3,7 @@ import { DunesError } from '../core/error.ts'
 import { createLogger } from '../core/logger.ts'
 import { createMetrics } from '../core/metrics.ts'
 import { migrate } from '../graph/migrate.ts'
+import { makeQueryAccess, queryPasswordFile } from '../query-access.ts'
 import { writeTrustPolicy } from '../trust-policy-file.ts'
 import type { Action, Invocation } from './command.ts'
 
@@ -37,7 +38,7 @@ export const start: Action = (call) => daemon(call, { index: true, serve: true }
 export const index: Action = (call) => daemon(call, { index: true, serve: false })
 export const serve: Action = (call) => daemon(call, { index: false, serve: true })
 
-export const migrateDatabase: Action = async (call) => {
+export const migrateDatabase: Action = async (call, _args, options) => {
   const { databaseUrl } = call.config
   if (!databaseUrl) {
     throw new DunesError('DATABASE_URL_MISSING', 'no database is set', {
@@ -45,6 +46,12 @@ export const migrateDatabase: Action = async (call) => {
     })
   }
   const result = await migrate(databaseUrl)
+  if (options['queryRole'] === true) {
+    await makeQueryAccess(databaseUrl, call.config.dataDir)
+    call.note(
+      `Queries run as the role dunes_query; its password is in ${queryPasswordFile(call.config.dataDir)}.\n`,
+    )
+  }
   call.result(result, ({ ran, total }) =>
     ran.length === 0
       ? `up to date: ${total} ${total === 1 ? 'migration' : 'migrations'}\n`

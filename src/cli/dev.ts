@@ -126,6 +126,7 @@ async function withParts(
       chainId: 31337,
       ...devnet.contracts,
       databaseUrl: devnet.databaseUrl,
+      ...(devnet.queryDatabaseUrl && { queryDatabaseUrl: devnet.queryDatabaseUrl }),
       allowedPrivate: [`127.0.0.1:${fleetPort}`, `127.0.0.1:${port}`, ...call.config.allowedPrivate],
     }
     writeDevnetFile(dataDir, found)

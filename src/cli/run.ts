@@ -145,7 +145,10 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     ...chain,
     'logLevel',
   ])
-  add('migrate', 'bring a database up to date', migrateDatabase)
+  add('migrate', 'bring a database up to date', migrateDatabase).option(
+    '--query-role',
+    'also make the role that queries run as, with a password of its own',
+  )
   add('doctor', 'look at everything that a deployment depends on and say what to do', doctor, [
     ...chain,
     'apiUrl',
@@ -345,7 +348,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .description('list every setting, its flag and its environment variable')
     .action(() => {
       for (const { name, flag, env, description } of SETTINGS) {
-        const secret = env === 'DATABASE_URL' || name === 'apiDatabaseUrl'
+        const secret = env === 'DATABASE_URL' || name === 'apiDatabaseUrl' || name === 'queryDatabaseUrl'
         terminal.out(`${name}\n  ${secret ? env : `${flag} or ${env}`}\n  ${description}\n`)
       }
     })

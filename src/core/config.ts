@@ -43,6 +43,12 @@ const Settings = z.strictObject({
     .string()
     .optional()
     .describe("the API's own connection to it, as a role with fewer rights"),
+  queryDatabaseUrl: z
+    .string()
+    .optional()
+    .describe(
+      "the connection for strangers' queries, as the role dunes_query; without it the one that `dunes migrate --query-role` made",
+    ),
   host: z.string().min(1).default('127.0.0.1').describe('address that the API listens on'),
   port: integer(0, 65_535).default(8000).describe('port that the API listens on'),
   allowedHosts: list.default([]).describe('further Host names that the API answers to'),

@@ -135,7 +135,9 @@ async function inTransaction<T>(
       const [row] = await tx<[{ pid: number }]>`select pg_backend_pid() as pid`
       if (isLocal && row.pid !== session.pid) await restrain(row.pid, logger)
       session.pid = row.pid
-      throw new Rollback(await work({ tx: tx as unknown as QueryTransaction['tx'], close: session.client.CLOSE }))
+      throw new Rollback(
+        await work({ tx: tx as unknown as QueryTransaction['tx'], close: session.client.CLOSE }),
+      )
     })
   } catch (error) {
     if (error instanceof Rollback) return error.value as T
