@@ -40,10 +40,10 @@ export const DEVNET_CHAIN_ID = 31337
 export const DEFAULT_STATE_INTERVAL_SECONDS = 60
 /**
  * Blocks whose state is kept, so that `eth_getProof` answers for them, with a state file and without. anvil copies
- * all storage for each, into memory and into the file (64 of them made a file of 180 MB after twelve minutes of the fleet);
- * proofs are made at the newest final block, two behind. Blocks, transactions and logs are kept from genesis on.
+ * all storage for each, into memory and into the file (each is some 5 MB after half an hour of the fleet);
+ * proofs are made at the newest final block, two behind, by an indexer that may lag. Blocks, transactions and logs are kept from genesis on.
  */
-export const DEFAULT_HISTORY_STATES = { kept: 8, passing: 512 }
+export const DEFAULT_HISTORY_STATES = { kept: 24, passing: 512 }
 /** Milliseconds to wait for the first answer. Loading a large state file takes the longest. */
 const START_MS = 60_000
 /** Milliseconds that a port may stay taken after the process that held it has ended. */
@@ -57,7 +57,7 @@ export interface AnvilOptions {
   /** Address to listen on, 127.0.0.1 unless told: anvil signs with well-known keys for whoever asks. */
   host?: string
   chainId?: number
-  /** Seconds between blocks; without it each transaction is mined at once. */
+  /** Seconds between blocks, fractions too; without it each transaction is mined at once. */
   blockTime?: number
   /** Where the chain is kept between runs; without it the chain is gone when it stops. */
   stateFile?: string
@@ -189,7 +189,10 @@ async function start(binary: string, options: AnvilOptions, host: string, port: 
     if (stateFile && /failed to parse json/i.test(end)) throw damaged(stateFile)
     throw error instanceof AnvilError ? error : failed(end, { cause: error })
   }
+  const ticking = options.blockTime === undefined ? null : mineEvery(url, options.blockTime * 1000)
+  void exited.then(() => clearInterval(ticking ?? undefined))
   const stop = async () => {
+    clearInterval(ticking ?? undefined)
     await child.stop([
       { signal: 'SIGTERM', ms: STOP_MS },
       { signal: 'SIGKILL', ms: STOP_MS },
@@ -206,13 +209,25 @@ function anvilArguments(options: AnvilOptions, host: string, port: number, chain
   const states = options.historyStates ?? DEFAULT_HISTORY_STATES[options.stateFile ? 'kept' : 'passing']
   // Without it anvil keeps every state, in the end in files under the home directory that nobody deletes.
   args.push('--prune-history', String(states))
-  // Transactions then wait for the next block, as on a real chain.
-  if (options.blockTime !== undefined) args.push('--block-time', String(options.blockTime))
+  // Transactions then wait for the next block, as on a real chain. Not `--block-time`: with less than three seconds anvil
+  // forgets --prune-history and keeps 1,500 states, in the end gigabytes.
+  if (options.blockTime !== undefined) args.push('--no-mining')
   if (options.stateFile) {
     args.push('--state', resolve(options.stateFile), '--preserve-historical-states')
     args.push('--state-interval', String(options.stateInterval ?? DEFAULT_STATE_INTERVAL_SECONDS))
   }
   return [...args, ...(options.args ?? [])]
+}
+
+/** Mines a block every `ms` milliseconds; one that fails or takes longer is made up for by the next tick. */
+function mineEvery(url: string, ms: number): NodeJS.Timeout {
+  let mining = false
+  return setInterval(async () => {
+    if (mining) return
+    mining = true
+    await rpc(url, 'evm_mine')
+    mining = false
+  }, ms)
 }
 
 /** Polls `eth_chainId` until it answers; fails at once when the child ends. */

@@ -109,6 +109,20 @@ test('takes chain id and number of accounts, and mines by the clock when told', 
   await vi.waitFor(async () => expect(await number()).toBeGreaterThan(0), WAIT)
 })
 
+test('keeps the latest states alone in its file, also when it mines by the clock', async () => {
+  const stateFile = join(folder, 'pruned', 'state.json')
+  const anvil = await start({ stateFile, historyStates: 8, blockTime: 0.02 })
+  await vi.waitFor(
+    async () => expect(Number(await rpc(anvil.url, 'eth_blockNumber'))).toBeGreaterThan(30),
+    WAIT,
+  )
+  await anvil.stop()
+  const { historical_states: states } = JSON.parse(readFileSync(stateFile, 'utf8')) as {
+    historical_states: unknown[]
+  }
+  expect(states).toHaveLength(8)
+})
+
 test('finality is two blocks behind the head, not two epochs of 32', async () => {
   const anvil = await start()
   await rpc(anvil.url, 'anvil_mine', ['0xa'])
