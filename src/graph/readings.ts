@@ -114,7 +114,7 @@ export async function ensureReadingTable(
   // Indices share the tables' names' space, and a dataset may be called like another one with `_time` or `_pkey` after it.
   await tx.unsafe(`
     create table if not exists "${table}" (
-      submission bigint not null references submission (id) on delete cascade,
+      submission bigint not null,
       position integer not null,
       sensor_id text not null,
       timestamp timestamptz not null,
@@ -244,10 +244,13 @@ export async function insertReadings(
   if (count === 0) return
   // Held before its columns are read, so that a schema update that is applied just now does not change them under us. A
   // dataset without a valid schema has no table.
+  const locking = tx.unsafe(
+    `do $$ begin if to_regclass('"${table}"') is not null then lock table "${table}" in row exclusive mode; end if; end $$`,
+  )
+  // Sent now, and not when it is awaited: what is awaited together may go in another order.
+  locking.execute()
   const [, [found], present] = await Promise.all([
-    tx.unsafe(
-      `do $$ begin if to_regclass('"${table}"') is not null then lock table "${table}" in row exclusive mode; end if; end $$`,
-    ),
+    locking,
     tx`select to_regclass(${`"${table}"`}) as oid`,
     readingColumns(tx, dataset),
   ])

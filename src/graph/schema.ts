@@ -169,20 +169,18 @@ export const sensor = pgTable(
 /** Integers of `submission.outcome` and `.verdict`: the contract's own for outcomes. */
 export const OUTCOMES = ['validated', 'rejected', 'expired'] as const
 
+/**
+ * Neither submissions nor attestations nor readings have foreign keys: checking each row's took as long as all the rest of writing it.
+ * Whoever writes them looks the others up in the same transaction, and a rollback takes them away before what they refer to.
+ */
 export const submission = pgTable(
   'submission',
   {
     id: id(),
     submissionId: bytea('submission_id').notNull().unique(),
-    contributor: int8('contributor')
-      .notNull()
-      .references(() => contributor.id),
-    sensor: int8('sensor')
-      .notNull()
-      .references(() => sensor.id),
-    dataset: int8('dataset')
-      .notNull()
-      .references(() => dataset.id),
+    contributor: int8('contributor').notNull(),
+    sensor: int8('sensor').notNull(),
+    dataset: int8('dataset').notNull(),
     schemaSha256: bytea('schema_sha256').notNull(),
     payloadSha256: bytea('payload_sha256').notNull(),
     payloadBytes: integer('payload_bytes').notNull(),
@@ -237,12 +235,8 @@ export const submission = pgTable(
 export const attestation = pgTable(
   'attestation',
   {
-    submission: int8('submission')
-      .notNull()
-      .references(() => submission.id, { onDelete: 'cascade' }),
-    validator: int8('validator')
-      .notNull()
-      .references(() => contributor.id),
+    submission: int8('submission').notNull(),
+    validator: int8('validator').notNull(),
     valid: boolean('valid').notNull(),
     block: int8('block').notNull(),
     logIndex: integer('log_index').notNull(),
