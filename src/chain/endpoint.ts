@@ -141,8 +141,10 @@ export class EndpointHealth {
 
   /** It answered what cannot be true, or serves another chain. */
   lied(error: ChainError): void {
-    this.#lies++
     this.#liesEver++
+    // One bad answer is found out many times over, by all that was asked at once.
+    if (this.#open && this.#until > this.#clock.now()) return
+    this.#lies++
     this.#liedAt = this.#clock.now()
     this.#success -= this.#success * 3 * NEW
     this.#leave(error, doubled(LIED_MS, this.#lies), 0)
@@ -169,7 +171,7 @@ export class EndpointHealth {
       endpoint: this.name,
       state: this.state,
       why: this.#open ? this.#why : this.lagging ? 'its newest block is far behind that of others' : null,
-      retryMs: this.#open ? Math.max(0, this.#until - this.#clock.now()) : 0,
+      retryMs: this.#open ? Math.max(0, Math.round(this.#until - this.#clock.now())) : 0,
       score: this.score,
       latencyMs: this.#latency === null ? null : Math.round(this.#latency * 10) / 10,
       calls: this.#calls,
