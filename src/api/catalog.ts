@@ -64,6 +64,15 @@ const anchors = createRoute({
   responses: json(pageOf(Anchor), 'One page'),
 })
 
+/** The routes of this file by their operation ids. */
+export const CATALOG_ROUTES = {
+  listSensors: sensors,
+  getSensor: sensor,
+  listDatasets: datasets,
+  getDataset: dataset,
+  listAnchors: anchors,
+} as const
+
 /** Sensors, datasets and anchors: what is registered or anchored on-chain. */
 export function catalogRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(sensors, async (c) => c.json(await listSensors(ctx, c.req.valid('query')), 200))

@@ -111,6 +111,9 @@ const changes = createRoute({
 /** How the server behind a context ends a connection; there is none in a test without a server. */
 type Bindings = { outgoing?: { destroy(): void } } | undefined
 
+/** The routes of this file by their operation ids. */
+export const CHANGE_ROUTES = { followChanges: changes } as const
+
 /** The feed of changes. */
 export function changeRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(changes, async (c) => {

@@ -56,6 +56,13 @@ const completeness = createRoute({
   responses: bytes('application/json', 'The bundle', 404, 409, 413),
 })
 
+/** The routes of this file by their operation ids. */
+export const CONTRIBUTOR_ROUTES = {
+  listContributors: list,
+  getContributor: one,
+  proveContributor: completeness,
+} as const
+
 export function contributorRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(list, async (c) => c.json(await listContributors(ctx, c.req.valid('query')), 200))
   app.openapi(one, async (c) => c.json(await findContributor(ctx, c.req.valid('param').id), 200))

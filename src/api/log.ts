@@ -45,6 +45,9 @@ const entries = createRoute({
   responses: bytes('application/octet-stream', '1 to 256 entries', 404),
 })
 
+/** The routes of this file by their operation ids. */
+export const LOG_ROUTES = { getCheckpoint: checkpoint, getVerifierKeys: vkeys } as const
+
 /**
  * The log as C2SP tlog-tiles. Tiles never change, so their addresses are cached for good. Entry bundles are compressed for
  * clients that take gzip; hashes would only grow.

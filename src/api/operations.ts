@@ -55,9 +55,15 @@ async function countSubmissions(ctx: ServiceContext): Promise<void> {
     if (typeof count === 'number') submissions.set({ state }, count)
 }
 
+/** The routes of this file by their operation ids. */
+export const OPERATION_ROUTES = {
+  getStatus: statusOf('/v1/status', 'getStatus'),
+  getHealth: health,
+} as const
+
 /** What operators and orchestrators ask. */
 export function operationRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
-  app.openapi(statusOf('/v1/status', 'getStatus'), async (c) => c.json(await readStatus(ctx), 200))
+  app.openapi(OPERATION_ROUTES.getStatus, async (c) => c.json(await readStatus(ctx), 200))
   app.openapi(statusOf('/status', 'getStatusShort'), async (c) => c.json(await readStatus(ctx), 200))
   app.openapi(health, (c) => c.json({ status: 'ok' } as const, 200, { 'Cache-Control': 'no-store' }))
   app.openapi(ready, async (c) => {

@@ -48,6 +48,9 @@ const put = createRoute({
   },
 })
 
+/** The routes of this file by their operation ids. */
+export const PAYLOAD_ROUTES = { getPayload: get, putPayload: put } as const
+
 /** The content-addressed payload store. */
 export function payloadRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(get, async (c) => {

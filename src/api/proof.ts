@@ -88,6 +88,14 @@ const trustPolicy = createRoute({
   responses: bytes('application/json', 'The policy'),
 })
 
+/** The routes of this file by their operation ids. */
+export const PROOF_ROUTES = {
+  getSubmissionProof: proof,
+  getSubmissionTlogProof: tlogProof,
+  proveMany: many,
+  getTrustPolicy: trustPolicy,
+} as const
+
 /** What a stranger checks, and what an operator publishes for checking it. */
 export function proofRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(proof, async (c) => {

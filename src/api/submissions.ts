@@ -63,6 +63,15 @@ const lineage = createRoute({
   responses: json(Lineage, 'The way', 404),
 })
 
+/** The routes of this file by their operation ids. */
+export const SUBMISSION_ROUTES = {
+  listSubmissions: list,
+  getSubmission: one,
+  getSubmissionPayload: payload,
+  getSubmissionReceipt: receipt,
+  getSubmissionLineage: lineage,
+} as const
+
 /** Submissions and what hangs on each; the proof has a file of its own. */
 export function submissionRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(list, async (c) => {

@@ -12,7 +12,7 @@ import { parseSchemaFile } from '../maml/schema.ts'
 import { signMaml } from '../maml/sign.ts'
 import { judgeUri } from '../payload/uri.ts'
 import { type PreparedCall, payloadClaim, type SentCall } from '../service/registry-client.ts'
-import { apiUrlOf, askApi, askJson, poll } from './client.ts'
+import { apiOf, apiUrlOf, poll } from './client.ts'
 import type { Action, Invocation, Options } from './command.ts'
 import { readInput } from './files.ts'
 import { createIdentity, openRegistry, signingSeed } from './identity.ts'
@@ -160,7 +160,7 @@ export const addDataset: Action = async (call, [file = ''], options) => {
 export const submit: Action = async (call, [file = ''], options) => {
   const registry = await openRegistry(call, options)
   const input = await readInput(call, file)
-  const { payload, sensor } = await toPayload(call, options, file, input, registry.account)
+  const { payload, sensor, left } = await toPayload(call, options, file, input, registry.account)
   const sha256Hex = toHex(sha256(payload))
   const given = typeof options['uri'] === 'string' ? options['uri'] : null
   const uri = given ?? `${apiUrlOf(call.config)}/v1/payloads/${sha256Hex}`
@@ -170,16 +170,15 @@ export const submit: Action = async (call, [file = ''], options) => {
       hint: 'use a plain http(s), file or ipfs URI',
     })
   const prepared = await registry.submit(payloadClaim(sensor, payload, uri))
+  // Said only now: where the chain does not know the sensor either, its refusal says it all.
+  if (left) call.note(left)
   // The bytes go first: a submission whose payload nobody has can only be rejected.
   if (!given && options['dryRun'] !== true) {
-    await askApi(call.config, `/v1/payloads/${sha256Hex}`, {
-      method: 'PUT',
-      body: payload as Uint8Array<ArrayBuffer>,
-      headers: {
-        'Content-Type': 'application/octet-stream',
-        'X-Dunes-Contributor': accountId(evmChain(registry.chainId), registry.account),
-      },
-    })
+    await apiOf(call.config).call(
+      'putPayload',
+      { sha256: sha256Hex, body: payload },
+      { headers: { 'X-Dunes-Contributor': accountId(evmChain(registry.chainId), registry.account) } },
+    )
   }
   let id: Hex | undefined
   const sent = await carryOut(call, options, prepared, ({ events }) => {
@@ -201,14 +200,13 @@ async function waitFor(call: Invocation, id: Hex): Promise<number> {
   let shown = ''
   const end = await poll(
     async () => {
-      const item = await askJson<{ state: string; verdict: string | null; reason: string | null }>(
-        call.config,
-        `/v1/submissions/${id}`,
-      ).catch((error) => {
-        // The indexer may be a moment behind the block that we were told of.
-        if (error instanceof DunesError && error.details['status'] === 404) return null
-        throw error
-      })
+      const item = await apiOf(call.config)
+        .call('getSubmission', { id })
+        .catch((error) => {
+          // The indexer may be a moment behind the block that we were told of.
+          if (error instanceof DunesError && error.details['status'] === 404) return null
+          throw error
+        })
       const line = item
         ? `${item.state}${item.verdict ? `, ${item.verdict}` : ''}${item.reason ? ` (${item.reason})` : ''}`
         : 'not indexed yet'
@@ -229,7 +227,7 @@ async function toPayload(
   file: string,
   input: Uint8Array,
   account: Hex,
-): Promise<{ payload: Uint8Array; sensor: string }> {
+): Promise<{ payload: Uint8Array; sensor: string; left: string | null }> {
   const wanted = typeof options['sensor'] === 'string' ? options['sensor'] : null
   const isMaml = /\.(md|maml|ml)$/i.test(extname(file))
   if (isMaml) {
@@ -238,6 +236,7 @@ async function toPayload(
     return {
       payload: maml.signature.kind === 'missing' ? signMaml(input, signingSeed(call, options), mlDsa) : input,
       sensor,
+      left: null,
     }
   }
   const readings = readReadings(input)
@@ -249,7 +248,7 @@ async function toPayload(
     ...reading,
     timestamp: reading['timestamp'] ?? new Date(call.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z'),
   }))
-  const known = await describeSensor(call, sensor)
+  const { known, left } = await describeSensor(call, sensor)
   const unsigned = buildMaml({
     frontMatter: {
       maml: '1.0',
@@ -259,27 +258,21 @@ async function toPayload(
     },
     readings: full,
   })
-  return { payload: signMaml(unsigned, signingSeed(call, options), mlDsa), sensor }
+  return { payload: signMaml(unsigned, signingSeed(call, options), mlDsa), sensor, left }
 }
 
 /** Dataset and schema name of a sensor as the API knows them; nothing where it does not: the chain fills them in anyway. */
 async function describeSensor(
   call: Invocation,
   sensor: string,
-): Promise<{ dataset?: string; schema?: string }> {
+): Promise<{ known: { dataset?: string; schema?: string }; left: string | null }> {
   try {
-    const { dataset } = await askJson<{ dataset: string }>(
-      call.config,
-      `/v1/sensors/${encodeURIComponent(sensor)}`,
-    )
-    const { current } = await askJson<{ current: { schema_name: string | null } }>(
-      call.config,
-      `/v1/datasets/${encodeURIComponent(dataset)}`,
-    )
-    return { dataset, ...(current.schema_name ? { schema: current.schema_name } : {}) }
+    const api = apiOf(call.config)
+    const { dataset } = await api.call('getSensor', { name: sensor })
+    const { current } = await api.call('getDataset', { name: dataset })
+    return { known: { dataset, ...(current.schema_name ? { schema: current.schema_name } : {}) }, left: null }
   } catch (error) {
-    call.note(`Left dataset and schema out of the front matter: ${describeError(error)}\n`)
-    return {}
+    return { known: {}, left: `Left dataset and schema out of the front matter: ${describeError(error)}\n` }
   }
 }
 

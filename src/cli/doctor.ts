@@ -13,8 +13,7 @@ import { connect, type Sql } from '../graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from '../graph/cursor.ts'
 import { readLogHead, requirePrefix } from '../graph/log-store.ts'
 import { keySource, ROLES, type Role } from '../keys.ts'
-import type { Status } from '../service/status.ts'
-import { askJson } from './client.ts'
+import { apiOf } from './client.ts'
 import type { Action, Invocation } from './command.ts'
 import { table } from './text.ts'
 
@@ -209,7 +208,10 @@ async function chain({ config }: Invocation): Promise<Finding[]> {
 }
 
 async function api({ config }: Invocation): Promise<Finding[]> {
-  const status = await askJson<Status>(config, '/v1/status')
-  const text = `${status.settled} settled, ${status.logged} logged, ${status.anchored} anchored`
+  const status = await apiOf(config).call('getStatus', {})
+  const text =
+    status.settled === null
+      ? 'no block indexed yet'
+      : `${status.settled} settled, ${status.logged} logged, ${status.anchored} anchored`
   return [status.ready ? ok('API', text) : warning('API', text, status.reasons.join('; '))]
 }

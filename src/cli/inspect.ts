@@ -10,7 +10,7 @@ import { checkMu } from '../receipt/check.ts'
 import { buildMu, parseMu } from '../receipt/mu.ts'
 import { repairMu, repairPayload } from '../receipt/repair.ts'
 import { verifyEntry } from '../receipt/sign.ts'
-import { askApi } from './client.ts'
+import { apiOf } from './client.ts'
 import type { Action, Invocation, Options } from './command.ts'
 import { readInput, writeOutput } from './files.ts'
 import { signingSeed } from './identity.ts'
@@ -108,8 +108,8 @@ export const mamlInspect: Action = async (call, [file = ''], options) => {
 /** Makes a whole receipt: from the API by id, or from a receipt's entry and the payload. */
 export const muMake: Action = async (call, [source = '', payload], options) => {
   if (isHex(source, 32)) {
-    const { body } = await askApi(call.config, `/v1/submissions/${source}/receipt`)
-    await writeOutput(call, output(options), body)
+    const receipt = await apiOf(call.config).call('getSubmissionReceipt', { id: source })
+    await writeOutput(call, output(options), receipt)
     return undefined
   }
   if (!payload) {
@@ -189,4 +189,24 @@ export const muShow: Action = async (call, [file = ''], options) => {
       ]),
   )
   return checked === false ? 1 : 0
+}
+
+/** Sensors as the API lists them, newest first. */
+export const listSensors: Action = async (call, _args, options) => {
+  const { dataset, limit } = options
+  const { items } = await apiOf(call.config).call('listSensors', {
+    ...(typeof dataset === 'string' && { dataset }),
+    ...(typeof limit === 'string' && { limit }),
+  })
+  call.result(items, (sensors) =>
+    sensors.length === 0
+      ? 'no sensor is registered\n'
+      : sensors
+          .map(
+            ({ name, dataset: feeds, h3, contributor }) =>
+              `${name.padEnd(24)}${feeds.padEnd(24)}${h3}  ${contributor}\n`,
+          )
+          .join(''),
+  )
+  return undefined
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { evmChainId } from '../chain/ids.ts'
 import { createRpc } from '../chain/rpc.ts'
+import type { Answer, Client } from '../client/client.ts'
 import { type Hex, isHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
@@ -17,10 +18,8 @@ import {
   objections,
   verifyBundle,
 } from '../proof/verify.ts'
-import type { Lineage } from '../service/explain.ts'
-import type { Status } from '../service/status.ts'
 import { TRUST_POLICY_FILE } from '../trust-policy-file.ts'
-import { askApi, askJson, poll } from './client.ts'
+import { apiOf, poll } from './client.ts'
 import type { Action, Invocation, Options } from './command.ts'
 import { readInput, writeOutput } from './files.ts'
 import { renderStatus, Screen } from './screen.ts'
@@ -36,39 +35,53 @@ const requireId = (id: string | undefined): Hex => {
   })
 }
 
-/** What a command line asks for: one submission, several, or a contributor's history. */
-function askedFor(ids: readonly string[], options: Options): { path: string; init?: RequestInit } {
-  const { contributor, from, to } = options
+/** What a command line asks for: one submission, several, a contributor's history, or the newest that can be proved. */
+function askedFor(ids: readonly string[], options: Options): (api: Client) => Promise<Answer> {
+  const { contributor, from, to, latest } = options
   const minimal = options['minimal'] === true
   if (typeof contributor === 'string') {
-    if (ids.length > 0) throw usage('give either ids or --contributor')
-    const query = new URLSearchParams(
-      Object.entries({ from, to }).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
-    ).toString()
-    return { path: `/v1/contributors/${encodeURIComponent(contributor)}/completeness${query && `?${query}`}` }
+    if (ids.length > 0 || latest) throw usage('give either ids, --latest or --contributor')
+    return (api) =>
+      api.send('proveContributor', {
+        id: contributor,
+        ...(typeof from === 'string' && { from }),
+        ...(typeof to === 'string' && { to }),
+      })
   }
   if (from !== undefined || to !== undefined) throw usage('--from and --to need --contributor')
-  const [id, ...more] = ids.map(requireId)
-  if (id === undefined) throw usage('give the id of a submission, or --contributor')
-  if (more.length === 0) return { path: `/v1/submissions/${id}/proof${minimal ? '' : '?include=all'}` }
-  return {
-    path: '/v1/proofs',
-    init: {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ ids: [id, ...more], ...(minimal ? {} : { include: 'all' }) }),
-    },
+  const prove = (api: Client, id: string) =>
+    api.send('getSubmissionProof', { id, ...(minimal ? {} : { include: 'all' }) })
+  if (latest) {
+    if (ids.length > 0) throw usage('give either ids, --latest or --contributor')
+    return async (api) => prove(api, await latestAnchored(api))
   }
+  const [id, ...more] = ids.map(requireId)
+  if (id === undefined) throw usage('give the id of a submission, --latest, or --contributor')
+  if (more.length === 0) return (api) => prove(api, id)
+  return (api) =>
+    api.send('proveMany', { body: { ids: [id, ...more], ...(minimal ? {} : { include: 'all' }) } })
+}
+
+/** The newest accepted submission that can be proved. Throws `NOT_ANCHORED` where there is none yet. */
+async function latestAnchored(api: Client): Promise<string> {
+  const { items } = await api.call('listSubmissions', { state: 'anchored', verdict: 'accepted', limit: 1 })
+  if (items[0]) return items[0].id
+  throw new DunesError('NOT_ANCHORED', 'no accepted submission is anchored yet', {
+    hint: 'try again in a while, or wait for it with --wait',
+    retryable: true,
+    details: { status: 409 },
+  })
 }
 
 const usage = (message: string): DunesError =>
   new DunesError('USAGE', message, { hint: '`dunes prove --help` shows how' })
 
 export const prove: Action = async (call, args, options) => {
-  const { path, init } = askedFor(args, options)
+  const ask = askedFor(args, options)
+  const api = apiOf(call.config)
   const look = async () => {
     try {
-      return await askApi(call.config, path, init)
+      return await ask(api)
     } catch (error) {
       const early = error instanceof DunesError && [404, 409, 503].includes(Number(error.details['status']))
       if (options['wait'] === true && early) return null
@@ -202,7 +215,7 @@ const SIGN = { ok: 'ok     ', failed: 'FAILED ', pending: 'pending', skipped: 's
 
 export const explain: Action = async (call, [given]) => {
   const id = requireId(given)
-  const lineage = await askJson<Lineage>(call.config, `/v1/submissions/${id}/lineage`)
+  const lineage = await apiOf(call.config).call('getSubmissionLineage', { id })
   call.result(lineage, ({ submission, stages, obstacle, status }) => {
     const lines = [
       `${submission.id}  ${submission.state}${submission.verdict ? `, ${submission.verdict}` : ''}`,
@@ -227,13 +240,14 @@ export const explain: Action = async (call, [given]) => {
 }
 
 export const status: Action = async (call, _args, options) => {
+  const api = apiOf(call.config)
   if (options['watch'] !== true) {
-    call.result(await askJson<Status>(call.config, '/v1/status'), renderStatus)
+    call.result(await api.call('getStatus', {}), renderStatus)
     return undefined
   }
   const screen = new Screen(call.out, () => call.size?.('out') ?? null)
   while (!call.signal.aborted) {
-    const now = await askJson<Status>(call.config, '/v1/status')
+    const now = await api.call('getStatus', {})
     if (call.json) call.out(`${JSON.stringify(now)}\n`)
     else screen.draw(renderStatus(now))
     await call.clock.sleep(LOOK_MS, call.signal)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { SETTINGS, type SettingName } from '../core/config.ts'
+import { DunesError } from '../core/error.ts'
 import { type Action, act, failure, type Outcome, type Terminal, withSettings } from './command.ts'
 
 /** An action whose module is loaded when it is first run: `dunes help` does not wait for a database driver. */
@@ -10,6 +11,7 @@ const lazy =
     (await load())(...call)
 
 const addDataset = lazy(async () => (await import('./contribute.ts')).addDataset)
+const listSensors = lazy(async () => (await import('./inspect.ts')).listSensors)
 const addSensor = lazy(async () => (await import('./contribute.ts')).addSensor)
 const attest = lazy(async () => (await import('./contribute.ts')).attest)
 const keygen = lazy(async () => (await import('./contribute.ts')).keygen)
@@ -53,19 +55,35 @@ const VERSION = (
 /** Runs one command line and answers its exit code: 0 ok, 1 verification says no, 2 usage or config, 3 unreachable. */
 export async function run(argv: readonly string[], terminal: Terminal): Promise<number> {
   const outcome: Outcome = { code: 0 }
-  const program = build(terminal, outcome)
+  // With --json an error is one line of JSON, and commander's own words are not printed.
+  const json = argv.includes('--json')
+  const program = build(terminal, outcome, json ? () => {} : terminal.note)
   try {
     await program.parseAsync(argv as string[], { from: 'user' })
     return outcome.code
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    const { text, code } = failure(error, argv.includes('--json'))
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0
+      if (json) terminal.note(failure(usageError(error), json).text)
+      return 2
+    }
+    const { text, code } = failure(error, json)
     terminal.note(text)
     return code
   }
 }
 
-function build(terminal: Terminal, outcome: Outcome): Command {
+/** What is wrong with a command line, in the words of the parser. */
+const usageError = ({ message }: CommanderError): DunesError =>
+  new DunesError(
+    'USAGE',
+    message.replace(/^error: /, '').replace(/^\(outputHelp\)$/, 'a command is missing'),
+    {
+      hint: '`dunes help` lists the commands',
+    },
+  )
+
+function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Command {
   const program = new Command('dunes')
     .description(
       'Makes sensor data provable: receipts in an anchored, append-only log, and proofs that anyone can check offline.',
@@ -73,7 +91,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     .version(VERSION)
     .exitOverride()
     .showHelpAfterError('(dunes help lists the commands)')
-    .configureOutput({ writeOut: terminal.out, writeErr: terminal.note })
+    .configureOutput({ writeOut: terminal.out, writeErr: note })
   const storage = ['dataDir'] as const
   const chain = ['rpcUrls', 'chainId', 'registry', 'anchor', 'startBlock', 'confirmations', 'pollMs'] as const
   const http = ['host', 'port', 'allowedHosts', 'allowedOrigins'] as const
@@ -177,7 +195,10 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     add('register', 'register the signing key on-chain, with its proof of possession', register, account),
   )
   asTransaction(add('rotate', 'replace the registered key by another signing key', rotate, account))
-  const sensor = group('sensor', 'sensors of this account')
+  const sensor = group('sensor', 'sensors')
+  command(sensor, 'list', 'list registered sensors, newest first', listSensors, [...storage, 'apiUrl'])
+    .option('--dataset <name>', 'only those of this dataset')
+    .option('--limit <n>', 'at most so many (50)')
   asTransaction(command(sensor, 'add <name>', 'register a sensor', addSensor, [...storage, ...account]))
     .requiredOption('--dataset <name>', 'dataset that its readings belong to')
     .option('--h3 <cell>', 'H3 cell index in hex; left out, the place is not told')
@@ -302,6 +323,7 @@ function build(terminal: Terminal, outcome: Outcome): Command {
     ),
     'where to write it',
   )
+    .option('--latest', 'prove the newest accepted submission that is anchored')
     .option('--contributor <id>', 'prove instead that nothing settled of this account is left out')
     .option('--from <seq>', 'with --contributor: the first of its settled submissions, from 0')
     .option('--to <seq>', 'with --contributor: the last of its settled submissions')

@@ -1,12 +1,28 @@
-import type { Status } from '../service/status.ts'
-
 /** A dash is not zero: nobody knows yet. */
 const count = (value: number | null): string => (value === null ? '-' : value.toLocaleString('en-US'))
 
+type Count = number | null
+/** What of a status is shown. */
+export interface StatusView {
+  chain: string
+  head: { number: number } | null
+  indexed: { number: number } | null
+  final: { number: number } | null
+  lag: { blocks: number; seconds: number } | null
+  pending: Count
+  settled: Count
+  logged: Count
+  anchored: Count
+  verdicts: { accepted: Count; rejected: Count; reasons: Partial<Record<string, number>> }
+  ready: boolean
+  reasons: readonly string[]
+}
+
 /** The live counts as lines of text: what `npm start` and `dunes status` show. */
-export function renderStatus(status: Status): string {
+export function renderStatus(status: StatusView): string {
   const { verdicts, lag } = status
   const reasons = Object.entries(verdicts.reasons)
+    .map(([reason, n = 0]): [string, number] => [reason, n])
     .sort(([, a], [, b]) => b - a)
     .map(([reason, n]) => `    ${String(reason).padEnd(22)}${count(n).padStart(8)}`)
   const behind = lag ? `${count(lag.blocks)} blocks, ${count(lag.seconds)} s` : 'unknown'
