@@ -3,6 +3,7 @@ import type { BlockRef, ChainBlock, ChainEvent } from '../../src/chain/source.ts
 import { sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { applyBlocks, applyFinal } from '../../src/graph/apply.ts'
+import { behindDatasetView } from '../../src/graph/dataset-view.ts'
 import { insertReadings, readingColumns } from '../../src/graph/readings.ts'
 import { rollback } from '../../src/graph/rollback.ts'
 import { parseMaml } from '../../src/maml/parse.ts'
@@ -257,6 +258,37 @@ test('stores the same whether a reading came before or after a newer schema, and
     expect.anything(),
     { v_a: null, v_b: null, v_c: null, v_e: null, v_f: null, v_g: null },
   ])
+})
+
+test('waits for a newer schema that is being applied, and stores by its columns', async () => {
+  await filled()
+  const schema = { sensor_id: { type: 'string' }, timestamp: { type: 'string' }, note: { type: 'string' } }
+  const file = parseSchemaFile(schemaBytes('races', schema))
+  await next(dataset('races', schemaBytes('races', schema)))
+  const [submission] = await submissions()
+  const { sql } = database
+  let storing: Promise<unknown> | null = null
+  await sql.begin(async (tx) => {
+    await behindDatasetView(tx, 'races', async () => {
+      await tx`alter table reading_races alter column v_note type jsonb using to_jsonb(v_note)`
+    })
+    storing = sql.begin((other) =>
+      insertReadings(other, 'races', [
+        {
+          submission: submission as number,
+          file,
+          readings: [{ sensor_id: 'a', timestamp: '2025-10-01T23:30:00Z', note: 'here' }],
+        },
+      ]),
+    )
+    // Until it waits for this transaction.
+    for (;;) {
+      const [waiting] = await sql`select count(*)::int as n from pg_locks where not granted`
+      if (waiting?.['n'] > 0) break
+    }
+  })
+  await storing
+  expect(await sql`select v_note from reading_races`).toEqual([{ v_note: 'here' }])
 })
 
 test('forgets the table of a dataset that a reorganisation undid', async () => {
