@@ -134,7 +134,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       })
     }
     const indexing = pipeline
-    const queryUrl = parts.serve ? queryAccess(config) : null
+    const queryUrl = parts.index && !parts.serve ? null : queryAccess(config)
     const queries = queryUrl === null ? null : createQuerySessions(queryUrl, logger)
     if (queries) closing.push(() => queries.end())
     const service = createServiceContext({

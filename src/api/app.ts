@@ -16,7 +16,7 @@ import { ApiError, problemResponse } from './problem.ts'
 import { proofRoutes } from './proof.ts'
 import { queryRoutes } from './query.ts'
 import { readingRoutes } from './readings.ts'
-import { type ApiEnv, observe } from './request.ts'
+import { type ApiEnv, callerOf, observe } from './request.ts'
 import { submissionRoutes } from './submissions.ts'
 
 export interface ApiSettings {
@@ -64,7 +64,7 @@ export function createApi(
   logRoutes(app, ctx)
   operationRoutes(app, ctx)
   pageRoutes(app)
-  app.all('/mcp', (c) => mcp.fetch(c.req.raw))
+  app.all('/mcp', (c) => mcp.fetch(c.req.raw, callerOf(c)))
   docsRoutes(app, ctx)
 
   const methodsAt = allowedMethods(app)

@@ -18,7 +18,7 @@ const TAGS: readonly (readonly [name: string, description: string])[] = [
   ['Submissions', 'What contributors have submitted, and what became of it'],
   ['Changes', 'Every change of state, as it happens'],
   ['Readings', 'What sensors measured'],
-  ['Query', 'SQL over datasets, with proofs for rows'],
+  ['Queries', 'SQL over datasets, with proofs for rows'],
   ['Proofs', 'Bundles that anybody can verify offline'],
   ['Contributors', 'Accounts that run sensors'],
   ['Sensors', 'Registered sensors'],

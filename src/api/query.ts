@@ -1,5 +1,4 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { QueryError } from '../query/error.ts'
 import type { ServiceContext } from '../service/context.ts'
@@ -8,7 +7,7 @@ import { MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { runQuery } from '../service/query.ts'
 import { QueryAnswerShape, QueryRequestShape } from '../service/query-shape.ts'
 import { parseIndices } from '../service/query-sources.ts'
-import type { ApiEnv } from './request.ts'
+import { type ApiEnv, callerOf } from './request.ts'
 import { bytes, json, noQuery } from './schemas.ts'
 
 /** Bytes of a request: the longest query, escaped as JSON may escape it, and the rest. */
@@ -54,12 +53,6 @@ const linked = createRoute({
   },
   responses: bytes('application/json', 'The bundle', 404, 409, 413),
 })
-
-/** Whoever is at the other end of the connection; undefined where the server does not say. */
-function callerOf(c: Context): string | undefined {
-  const { incoming } = (c.env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
-  return incoming?.socket?.remoteAddress
-}
 
 /** SQL over datasets, and the proofs that its answers link to. */
 export function queryRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {

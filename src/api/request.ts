@@ -13,6 +13,12 @@ const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/
 /** The id under which this request is logged and answered. */
 export const requestId = (c: Context): string => c.get('requestId') as string
 
+/** Whoever is at the other end of the connection; undefined where the server does not say. */
+export function callerOf(c: Context): string | undefined {
+  const { incoming } = (c.env ?? {}) as { incoming?: { socket?: { remoteAddress?: string } } }
+  return incoming?.socket?.remoteAddress
+}
+
 /** What every answer carries unless its handler says otherwise: nothing here is a page that may load or frame anything. */
 const HEADERS: readonly (readonly [string, string])[] = [
   ['X-Content-Type-Options', 'nosniff'],

@@ -10,7 +10,8 @@ const MAX_SUBSCRIPTIONS = 256
 
 /** MCP over streamable HTTP as the API serves it: requests in, answers out, nothing kept between them. */
 export interface McpEndpoint {
-  fetch(request: Request): Promise<Response>
+  /** `caller` is who asks, as far as the server knows: an address. */
+  fetch(request: Request, caller?: string): Promise<Response>
   /** Ends what is under way. */
   close(): Promise<void>
 }
@@ -27,5 +28,10 @@ export function endpointOf(factory: McpServerFactory, logger: Logger): McpEndpoi
     // Refusals of malformed requests among them, which are the client's affair.
     onerror: (error) => logger.debug({ error: error.message }, 'refused or failed an MCP request'),
   })
-  return { fetch: (request) => fetch(request), close }
+  return {
+    fetch: (request, caller) =>
+      // The SDK hands this on to the factory in every revision. There are no tokens yet; who has one will be named here.
+      fetch(request, caller === undefined ? {} : { authInfo: { token: '', clientId: caller, scopes: [] } }),
+    close,
+  }
 }

@@ -13,6 +13,7 @@ import { getReadingsTool } from './tools/get-readings.ts'
 import { listDatasetsTool } from './tools/list-datasets.ts'
 import { querySensorDataTool } from './tools/query-sensor-data.ts'
 import { verifyRecordTool } from './tools/verify-record.ts'
+import { Turns } from './turns.ts'
 
 /** Every tool, in the order in which a newcomer would use them. */
 export const TOOLS: readonly Tool[] = [
@@ -48,7 +49,9 @@ const MAX_INPUT_ELEMENTS = 1_000
  */
 export function createMcpFactory(ctx: ServiceContext): McpServerFactory {
   const own = templates(ctx)
-  return () => {
+  const turns = new Turns()
+  return ({ authInfo }) => {
+    const caller = authInfo?.clientId ?? 'local'
     const server = new McpServer(INFO, {
       instructions: INSTRUCTIONS,
       capabilities: {
@@ -64,7 +67,7 @@ export function createMcpFactory(ctx: ServiceContext): McpServerFactory {
     for (const { name, config, run } of TOOLS) {
       server.registerTool(name, config, async (args, call) => {
         try {
-          return await run(args, { ctx, server: call })
+          return await run(args, { ctx, server: call, caller, turns })
         } catch (error) {
           return refusal(error, ctx.logger)
         }

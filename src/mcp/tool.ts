@@ -2,11 +2,16 @@ import type { CallToolResult, ServerContext } from '@modelcontextprotocol/server
 import type { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
 import { type Hoisted, hoist } from './schema.ts'
+import type { Turns } from './turns.ts'
 
 /** What a tool's work is given besides its arguments. */
 export interface ToolCall {
   ctx: ServiceContext
   server: ServerContext
+  /** Who asks: an address, later an account. */
+  caller: string
+  /** Where queries wait. */
+  turns: Turns
 }
 
 /** A tool, made once: its schemas are shared by all requests. */
