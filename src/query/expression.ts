@@ -271,9 +271,9 @@ function constant(fields: Tree, _scope: Scope, ctx: Context, node: unknown): Pie
     return piece(String(value), value >= 0)
   }
   const number = text((fields['fval'] as Tree | undefined)?.['fval'])
-  if (!/^[0-9][0-9a-fA-FxXoO_.+-]*$|^\.[0-9][0-9eE_+-]*$/.test(number))
+  if (!/^-?(?:[0-9][0-9a-fA-FxXoO_.+-]*|\.[0-9][0-9eE_+-]*)$/.test(number))
     throw ctx.fail(node, 'this constant is not allowed', 'write a number, a text, true, false or null')
-  return piece(number, true)
+  return piece(number, !number.startsWith('-'))
 }
 
 function column(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {

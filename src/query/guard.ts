@@ -1,4 +1,5 @@
 import { type Catalog, Context, HIDDEN, type RowFilter } from './context.ts'
+import { QueryError } from './error.ts'
 import { quoteName } from './names.ts'
 import { parseQuery } from './parse.ts'
 import type { Carrier } from './scope.ts'
@@ -59,7 +60,9 @@ export function guardQuery(
 ): GuardedQuery {
   const tree = parseQuery(source)
   const ctx = new Context(source, catalog, rows, tree)
-  const outermost = writeOutermost(tree, ctx)
+  const outermost = writeOutermost(tree, ctx, !plain)
+  if (outermost.physical?.length === 0)
+    throw new QueryError('QUERY_EMPTY', 'no column is selected', { hint: 'name the columns, or *' })
   const guarded = assemble(outermost, ctx, page, plain)
   verifyRewritten(guarded.sql, catalog)
   return guarded

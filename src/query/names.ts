@@ -32,7 +32,8 @@ export const quoteText = (value: string): string =>
 /** The nearest of `candidates` to a misspelt name, or null where none is near. */
 export function nearest(name: string, candidates: Iterable<string>): string | null {
   let best: string | null = null
-  let least = Math.max(1, Math.floor(name.length / 3)) + 1
+  if (name.length < 3) return null
+  let least = Math.floor(name.length / 3) + 1
   for (const candidate of candidates) {
     const distance = edits(name.toLowerCase(), candidate, least)
     if (distance < least) {

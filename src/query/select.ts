@@ -67,8 +67,12 @@ export function writeQuery(node: unknown, parent: Scope | null, ctx: Context, wa
 }
 
 /** Writes the outermost query, and tells of it what paging and provenance need. */
-export function writeOutermost(fields: Tree, ctx: Context): Outermost & { columns: readonly Column[] } {
-  const { written, outermost } = ctx.deeper(fields, () => writeSelect(fields, null, ctx, true, true))
+export function writeOutermost(
+  fields: Tree,
+  ctx: Context,
+  want: boolean,
+): Outermost & { columns: readonly Column[] } {
+  const { written, outermost } = ctx.deeper(fields, () => writeSelect(fields, null, ctx, want, true))
   return { ...outermost, columns: written.columns }
 }
 
@@ -218,7 +222,7 @@ function plain(fields: Tree, scope: Scope, ctx: Context, want: boolean, top: boo
     fields['havingClause'] !== undefined ||
     hasAggregate([fields['targetList'], fields['sortClause'] ?? null])
   const keepsRows = distinct === null && !grouped
-  const sumsUp = top && distinct === null && grouped
+  const sumsUp = top && want && distinct === null && grouped
   const wantInner = (want && keepsRows) || sumsUp
   const items = list(fields['fromClause']).map((node) => fromItem(node, scope, ctx, wantInner))
   const target = targets(fields, items, scope, ctx)
