@@ -8,6 +8,7 @@ import { verifyPossession } from '../maml/possession.ts'
 import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
 import { applySubmissions, inconsistent, type Placed, type SettledNames } from './apply-submissions.ts'
 import { type Change, tell, tellProgress } from './changes.ts'
+import { numbered, requireNoHoles } from './continuity.ts'
 import { behindDatasetView } from './dataset-view.ts'
 import { type Columns, insertRows } from './insert.ts'
 import { ensureReadingTable } from './readings.ts'
@@ -22,8 +23,8 @@ export interface ApplyContext {
 
 /**
  * Applies a run of blocks that continues the cursor, and moves the cursor, in one transaction. Nothing is written when
- * anything throws: `GRAPH_INCONSISTENT` where the run does not continue what is here, or where the registry's running
- * index has a hole.
+ * anything throws: `GRAPH_INCONSISTENT` where the run does not continue what is here, or where one of the contracts' running
+ * numbers has a hole.
  */
 export async function applyBlocks(
   sql: Sql,
@@ -35,10 +36,11 @@ export async function applyBlocks(
   await sql.begin(async (tx) => {
     await requireContinuation(tx, blocks[0] as ChainBlock)
     const events = blocks.flatMap((block) => block.events.map((event) => ({ ...event, block })))
-    // Registrations first and in order: submissions of the same run refer to them, and never the other way round.
-    for (const event of events) await applyRegistration(tx, event, event.block, context)
     const of = <T extends ChainEventType>(type: T) =>
       events.filter((event) => event.type === type) as unknown as Placed<T>[]
+    await requireNoHoles(tx, numbered(of))
+    // Registrations first and in order: submissions of the same run refer to them, and never the other way round.
+    for (const event of events) await applyRegistration(tx, event, event.block, context)
     const settled = await applySubmissions(tx, of('submitted'), of('attested'), of('settled'))
     await insertAnchors(tx, of('anchored'))
     await insertRows(
