@@ -162,6 +162,42 @@ export const Problem = z
 export const pageOf = <T extends z.ZodType>(item: T) =>
   z.object({ items: z.array(item), next_cursor: z.string().nullable() })
 
+const Superset = z
+  .discriminatedUnion('of', [
+    z.object({
+      of: z.literal('contributor'),
+      contributor: account,
+      from_seq: integer,
+      to_seq: integer,
+      url: z.string().openapi({ description: 'A bundle that proves the stretch whole' }),
+    }),
+    z.object({
+      of: z.literal('log'),
+      from_index: integer,
+      to_index: integer,
+      url: z.string().openapi({
+        description: 'The checkpoint under which the tiles and entries of these indices prove themselves',
+      }),
+    }),
+  ])
+  .openapi('Superset', {
+    description: 'What can be proved to be whole and holds what the page shows; both ends included',
+  })
+
+/** A page of what submissions brought, with how whole it is. */
+export const coveredPageOf = <T extends z.ZodType>(item: T) =>
+  pageOf(item).extend({
+    complete: z.boolean().openapi({
+      description:
+        'Whether the page shows everything settled that `superset` names; never where anything is filtered away',
+    }),
+    superset: Superset.nullable(),
+    pending: integer.openapi({
+      description:
+        'Submissions of that contributor, or of all where the superset is the log, that are not settled and outside every proof',
+    }),
+  })
+
 const ChainPlace = z.object({ block: integer, tx: hash, log_index: integer, time }).openapi('ChainPlace')
 
 export const Submission = z

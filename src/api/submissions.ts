@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { ServiceContext } from '../service/context.ts'
+import { withCoverage } from '../service/coverage.ts'
 import { explain } from '../service/explain.ts'
 import { submissionPayload } from '../service/payloads.ts'
 import { receiptFile } from '../service/receipt.ts'
@@ -9,7 +10,16 @@ import { sendBytes, untrusted } from './conditional.ts'
 import { formatOf, sendTable } from './export.ts'
 import { pageLimit } from './limit.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, exportable, json, Lineage, noQuery, pageOf, Submission, submissionQuery } from './schemas.ts'
+import {
+  bytes,
+  coveredPageOf,
+  exportable,
+  json,
+  Lineage,
+  noQuery,
+  Submission,
+  submissionQuery,
+} from './schemas.ts'
 
 const params = z.object({
   id: z.string().max(200).openapi({ description: 'Submission id, 0x and 64 hex digits' }),
@@ -23,7 +33,7 @@ const list = createRoute({
   tags,
   summary: 'Submissions, newest first',
   request: { query: submissionQuery },
-  responses: exportable(pageOf(Submission), 'One page, or an export'),
+  responses: exportable(coveredPageOf(Submission), 'One page, or an export'),
 })
 const one = createRoute({
   method: 'get',
@@ -80,7 +90,13 @@ export function submissionRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext):
     if (format !== 'json')
       return sendTable(c, await submissionTable(ctx, query), format, 'submissions', ctx.logger) as never
     c.header('Vary', 'Accept', { append: true })
-    return c.json(await listSubmissions(ctx, { ...query, limit: pageLimit(query.limit) }), 200)
+    const page = await listSubmissions(ctx, { ...query, limit: pageLimit(query.limit) })
+    const { verdict, reason, outcome, dataset, sensor, contributor, state } = query
+    // Of all submissions, those in a state are a stretch of the log like any other.
+    const others = [verdict, reason, outcome, dataset, sensor, contributor && state].some(
+      (value) => value !== undefined,
+    )
+    return c.json(await withCoverage(ctx, page, { ...query, others }, (item) => item), 200)
   })
   app.openapi(one, async (c) => c.json((await findSubmission(ctx, c.req.valid('param').id)).item, 200))
   app.openapi(payload, async (c) => {

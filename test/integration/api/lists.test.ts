@@ -6,6 +6,7 @@ import {
   Anchor,
   Contributor,
   ContributorDetail as ContributorDetailSchema,
+  coveredPageOf,
   Dataset,
   DatasetDetail,
   Lineage,
@@ -15,6 +16,7 @@ import {
   Submission,
 } from '../../../src/api/schemas.ts'
 import type { ContributorDetail, ContributorItem } from '../../../src/service/contributors.ts'
+import type { Coverage } from '../../../src/service/coverage.ts'
 import type { Page } from '../../../src/service/page.ts'
 import type { Status } from '../../../src/service/status.ts'
 import type { SubmissionItem } from '../../../src/service/submissions.ts'
@@ -41,7 +43,7 @@ afterAll(async () => {
   await database?.stop()
 })
 
-const list = (query: string) => api.json<Page<SubmissionItem>>(`/v1/submissions${query}`)
+const list = (query: string) => api.json<Page<SubmissionItem> & Coverage>(`/v1/submissions${query}`)
 const ids = async (query: string) => (await list(query)).items.map((item) => item.id)
 const problem = async (path: string, init: RequestInit = {}): Promise<Problem & { response: Response }> => {
   const response = await fetch(api.url + path, init)
@@ -153,7 +155,62 @@ describe('submissions', () => {
       `?contributor=${STRANGER.account}`,
       '?reason=STALE',
     ])
-      expect(await list(none)).toEqual({ items: [], next_cursor: null })
+      expect(await list(none)).toMatchObject({ items: [], next_cursor: null, complete: false })
+  })
+
+  test('say how whole they are: a stretch that is proved, or what holds it, and what is outside every proof', async () => {
+    const alice = `${CHAIN}:${ALICE.account}`
+    const of = (from: number, to: number) => ({
+      of: 'contributor',
+      contributor: alice,
+      from_seq: from,
+      to_seq: to,
+      url: `/v1/contributors/${alice}/completeness?from=${from}&to=${to}`,
+    })
+    const log = (from: number, to: number) => ({
+      of: 'log',
+      from_index: from,
+      to_index: to,
+      url: '/checkpoint',
+    })
+    const coverage = async (query: string) => {
+      const { complete, superset, pending } = await list(query)
+      return { complete, superset, pending }
+    }
+    // Alice's fifth settled submission is not final: no bundle can cover it yet.
+    expect(await coverage(`?contributor=${ALICE.account}`)).toEqual({
+      complete: false,
+      superset: of(0, 4),
+      pending: 1,
+    })
+    const first = await list(`?contributor=${ALICE.account}&limit=2`)
+    expect(first).toMatchObject({ complete: false, superset: of(4, 4), pending: 1 })
+    const second = await list(`?contributor=${ALICE.account}&limit=2&cursor=${first.next_cursor}`)
+    expect(second.items.map(({ seq }) => seq)).toEqual([3, 2])
+    expect(second).toMatchObject({ complete: true, superset: of(2, 3), pending: 1 })
+    // Filtered by anything else it is no whole stretch, even where nothing happens to be missing.
+    for (const filter of ['verdict=accepted', 'state=anchored', 'sensor=alpha', 'outcome=validated'])
+      expect(await coverage(`?contributor=${ALICE.account}&${filter}`), filter).toEqual({
+        complete: false,
+        superset: of(0, 4),
+        pending: 1,
+      })
+    expect(await coverage('?sensor=alpha')).toEqual({ complete: false, superset: of(0, 4), pending: 1 })
+    // Of all submissions it is the log that holds them.
+    expect(await coverage('?state=anchored')).toEqual({ complete: true, superset: log(0, 2), pending: 3 })
+    expect(await coverage('')).toEqual({ complete: false, superset: log(0, 4), pending: 3 })
+    expect(await coverage('?state=anchored&verdict=rejected')).toEqual({
+      complete: false,
+      superset: log(0, 4),
+      pending: 3,
+    })
+    for (const nobody of [
+      `?contributor=${STRANGER.account}`,
+      '?sensor=nobody',
+      '?chain=solana',
+      `?sensor=beta&contributor=${ALICE.account}`,
+    ])
+      expect(await coverage(nobody), nobody).toEqual({ complete: false, superset: null, pending: 0 })
   })
 
   test.each([
@@ -441,7 +498,7 @@ describe('operation', () => {
 })
 
 test.each<[string, z.ZodType]>([
-  ['/v1/submissions', pageOf(Submission.strict()).strict()],
+  ['/v1/submissions', coveredPageOf(Submission.strict()).strict()],
   [`/v1/submissions/${submissionId(2)}`, Submission.strict()],
   [`/v1/submissions/${submissionId(2)}/lineage`, Lineage.strict()],
   [`/v1/submissions/${submissionId(11)}/lineage`, Lineage.strict()],
