@@ -12,6 +12,7 @@ import { mlDsa } from '../core/ml-dsa-native.ts'
 import { connect, type Sql } from '../graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from '../graph/cursor.ts'
 import { readLogHead, requirePrefix } from '../graph/log-store.ts'
+import { lastRestored } from '../graph/restored.ts'
 import { keySource, ROLES, type Role } from '../keys.ts'
 import { apiOf } from './client.ts'
 import type { Action, Invocation } from './command.ts'
@@ -44,11 +45,16 @@ const warning = (check: string, found: string, todo: string): Finding => ({
 
 /** The ways out of a log that contradicts the chain: none of them signs a second history. */
 const DIVERGED = [
-  'stop this indexer; it signs and anchors nothing meanwhile.',
-  'If another indexer writes this log, stop one of the two.',
-  'If this database is an old copy or was changed by hand, restore the newest backup, or index again into an empty database.',
-  'If the leaves themselves cannot be had again, close the log on-chain and open a successor with a new origin.',
+  'This indexer signs and anchors nothing meanwhile.',
+  'If another indexer anchors with the same key, stop one of the two.',
+  'If this database is an old copy, or a row was changed by hand (`dunes fsck` names it): index again into an empty database, after',
+  '`dunes restore` of the newest backup, export or mirror, which holds the statements that nobody can make again.',
+  'If no such copy is left: `dunes deploy --successor-of`, then `dunes log close`, and index the successor.',
 ].join(' ')
+/** What to do about a log that is shorter than the one that is anchored. */
+const BEHIND =
+  'wait while it catches up: nothing is signed until it has. If it never does, the payloads or statements of the missing leaves cannot be ' +
+  'had again: `dunes restore` of a newer backup, export or mirror brings them'
 
 const tried = async (check: string, todo: string, work: () => Promise<Finding[]>): Promise<Finding[]> => {
   try {
@@ -172,23 +178,46 @@ async function log({ config }: Invocation, sql: Sql, anchor: Hex): Promise<Findi
   const client = createClient({
     transport: custom({ request: ({ method, params }) => rpc.call(method, params ?? []) }, { retryCount: 0 }),
   })
-  const [root, size] = await readContract(client, {
-    address: anchor,
-    abi: receiptAnchorAbi,
-    functionName: 'head',
-  })
+  const contract = { address: anchor, abi: receiptAnchorAbi } as const
+  const [[root, size], [isClosed, successor, lastGood]] = await Promise.all([
+    readContract(client, { ...contract, functionName: 'head' }),
+    readContract(client, { ...contract, functionName: 'closure' }),
+  ])
   const head = await readLogHead(sql)
   try {
     await requirePrefix(sql, head, { size: Number(size), root: fromHex(root, 32) })
   } catch (error) {
     if (error instanceof DunesError && error.code === 'LOG_BEHIND')
-      return [warning('log', error.message, error.hint ?? '')]
+      return [warning('log', error.message, BEHIND)]
     if (error instanceof DunesError && error.code === 'LOG_DIVERGED')
       return [problem('log', error.message, DIVERGED)]
     throw error
   }
+  const findings = await waiting(sql, head.size)
+  if (isClosed)
+    findings.push(
+      warning(
+        'log',
+        `closed on-chain for good at size ${lastGood}; ${BigInt(successor) === 0n ? 'it has no successor' : `its successor is ${successor.toLowerCase()}`}`,
+        'serve it with `dunes serve`; index its successor with --anchor and a database of its own',
+      ),
+    )
   return [
+    ...findings,
     ok('log', `${head.size} leaves, root ${toHex(head.root)}; the ${size} anchored ones are its prefix`),
+  ]
+}
+
+/** Entries that a restore brought back and whose submissions have not come round. */
+async function waiting(sql: Sql, size: number): Promise<Finding[]> {
+  const last = await lastRestored(sql)
+  if (last < size) return []
+  return [
+    warning(
+      'restored',
+      `leaves ${size} to ${last} are restored and wait for their submissions`,
+      'start the indexer, and let it catch up',
+    ),
   ]
 }
 
