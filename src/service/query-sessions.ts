@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { promisify } from 'node:util'
 import type { TransactionSql } from 'postgres'
@@ -153,8 +153,11 @@ async function restrain(pid: number, logger: Logger): Promise<void> {
   if (!processCommand(pid)?.includes('postgres')) return
   try {
     setPriority(pid, NICENESS)
-    if (process.platform === 'linux')
-      await execute('prlimit', ['--pid', `${pid}`, `--data=${SESSION_BYTES}:${SESSION_BYTES}`])
+    if (process.platform !== 'linux') return
+    // As whom the server runs: only that user, and not even root everywhere, may set this.
+    const { uid, gid } = statSync(`/proc/${pid}`)
+    const as = process.getuid?.() === 0 ? { uid, gid } : {}
+    await execute('prlimit', ['--pid', `${pid}`, `--data=${SESSION_BYTES}:${SESSION_BYTES}`], as)
   } catch (error) {
     logger.debug({ pid, error: String(error) }, 'could not give a session for queries less of the machine')
   }
