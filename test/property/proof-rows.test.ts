@@ -47,63 +47,6 @@ const decode = (bytes: Uint8Array): RowsBundle => {
   if (!isRowsBundle(bundle)) throw new Error('a bundle of one entry')
   return bundle
 }
-const flip = (bytes: Uint8Array, at: number): void => {
-  const bit = at % (8 * bytes.length)
-  bytes[bit >> 3]! ^= 1 << (bit & 7)
-}
-
-/** Every byte string of a bundle that can be damaged in place. */
-function damageable({ rows: part, consistency = [], evidence }: RowsBundle): Uint8Array[] {
-  return [
-    ...(part?.entries ?? []),
-    ...(part?.nodes ?? []),
-    ...(part?.payloads ?? []),
-    ...(part?.receiptSigs ?? []),
-    ...(part?.keys ?? []).flatMap(({ publicKey, possession }) => [publicKey, possession.signature]),
-    ...consistency,
-    evidence.header,
-    ...evidence.accounts.flatMap(({ accountProof, slots }) => [
-      ...accountProof,
-      ...slots.flatMap(({ proof }) => proof),
-    ]),
-  ].filter((bytes): bytes is Uint8Array => bytes !== null && bytes.length > 0)
-}
-
-describe('one flipped bit', () => {
-  it.each(['rows', 'whole'] as const)('anywhere in the file of %s leaves some claim unproved', (which) => {
-    const bytes = { rows, whole }[which]
-    const count = { rows: 6, whole: 5 }[which]
-    expect(provedBy(bytes)).toHaveLength(count)
-    fc.assert(
-      fc.property(fc.nat(8 * bytes.length - 1), (at) => {
-        const damaged = bytes.slice()
-        flip(damaged, at)
-        expect(provedBy(damaged).length).toBeLessThan(count)
-      }),
-      { numRuns: 500 },
-    )
-  })
-
-  it.each([
-    'rows',
-    'whole',
-  ] as const)('in any byte string of %s, encoded anew, leaves some claim unproved', (which) => {
-    const bytes = { rows, whole }[which]
-    const count = { rows: 6, whole: 5 }[which]
-    fc.assert(
-      fc.property(fc.nat(), fc.nat(), (part, at) => {
-        const bundle = decode(bytes)
-        const parts = damageable(bundle)
-        flip(parts[part % parts.length]!, at)
-        const damaged = encodeBundle(bundle)
-        expect(equalBytes(damaged, bytes)).toBe(false)
-        expect(provedBy(damaged).length).toBeLessThan(count)
-      }),
-      { numRuns: 300 },
-    )
-  })
-})
-
 describe('a list of items that was tampered with', () => {
   const hash = fc
     .uint8Array({ minLength: 32, maxLength: 32 })
