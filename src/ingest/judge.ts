@@ -162,7 +162,7 @@ export class JudgeStage {
     if (ready.length > 0) await this.#judgeAndWrite(ready)
     // More is at hand: what is being written is waited for when the next batch is to be.
     if (ready.length === BATCH || begun > 0) return
-    await this.#writing
+    await this.#written()
     if (ready.length === 0) await this.#wake.wait(this.#pause(), signal)
   }
 
@@ -341,13 +341,23 @@ export class JudgeStage {
     for (const search of taken) search.taken = true
     try {
       const verdicts = await this.#judge(taken)
-      await this.#writing
+      await this.#written()
       this.#writing = this.#write(verdicts)
       // Whoever waits for it next is told.
       this.#writing.catch(() => {})
     } catch (error) {
       for (const search of taken) search.taken = false
       throw error
+    }
+  }
+
+  /** Waits for what is being written. A failure is told once: who comes next begins anew. */
+  async #written(): Promise<void> {
+    const writing = this.#writing
+    try {
+      await writing
+    } finally {
+      if (this.#writing === writing) this.#writing = Promise.resolve()
     }
   }
 

@@ -195,6 +195,22 @@ test('judges a submission that settled anew in another block by that one', async
   expect(await verdicts()).toEqual({ QUORUM_REJECTED: 1, URI_REFUSED: 1 })
 })
 
+test('goes on after a write that failed', async () => {
+  await fill(3)
+  const { stage } = judging(() => Promise.resolve(unavailable('status', '404', true)))
+  await database.sql`alter table retrieval rename to retrieval_away`
+  let failures = 0
+  const turn = () => {
+    now += 60_000
+    return stage.turn(AbortSignal.abort()).catch(() => void failures++)
+  }
+  while (failures === 0) await turn()
+  await database.sql`alter table retrieval_away rename to retrieval`
+  for (let i = 0; i < 30; i++) await turn()
+  expect(failures).toBe(1)
+  expect(await verdicts()).toEqual({ PAYLOAD_UNAVAILABLE: 1, QUORUM_REJECTED: 1, URI_REFUSED: 1 })
+})
+
 test('judges by the keys that were registered before the submission, whatever came later', async () => {
   await fill(2, 0)
   // The same key once more, after another one: as a contributor may do at any time after its submission.
