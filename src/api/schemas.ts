@@ -25,6 +25,9 @@ const verdict = z.enum(FILTER_VALUES.verdict)
 const reason = z.enum(FILTER_VALUES.reason)
 const state = z.enum(FILTER_VALUES.state)
 
+/** A described shape or null; `nullable` of a shape that has a name would come out as one that is never null. */
+const orNull = <T extends z.ZodType>(shape: T) => z.union([shape, z.null()])
+
 /** No query parameter at all: an unknown one is refused, as it would be ignored otherwise. */
 export const noQuery = z.strictObject({})
 
@@ -191,7 +194,7 @@ export const coveredPageOf = <T extends z.ZodType>(item: T) =>
       description:
         'Whether the page shows everything settled that `superset` names; never where anything is filtered away',
     }),
-    superset: Superset.nullable(),
+    superset: orNull(Superset),
     pending: integer.openapi({
       description:
         'Submissions of that contributor, or of all where the superset is the log, that are not settled and outside every proof',
@@ -212,7 +215,7 @@ export const Submission = z
     uri: z.string(),
     key_id: hash,
     submitted: ChainPlace,
-    settled: ChainPlace.nullable(),
+    settled: orNull(ChainPlace),
     index: integer.nullable(),
     seq: integer.nullable(),
     outcome: outcome.nullable(),
@@ -399,9 +402,9 @@ export const Status = z
     anchor: address,
     origin: z.string(),
     start_block: integer,
-    head: Block.nullable(),
-    indexed: Block.nullable(),
-    final: Block.nullable(),
+    head: orNull(Block),
+    indexed: orNull(Block),
+    final: orNull(Block),
     lag: z.object({ blocks: integer, seconds: integer }).nullable(),
     submitted: integer.nullable(),
     pending: integer.nullable(),
