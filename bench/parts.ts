@@ -31,7 +31,7 @@ export interface Prepared {
 
 /** The server, and a way to get a fresh, migrated database on it. */
 export interface Databases {
-  fresh(): Promise<{ sql: Sql; drop(): Promise<void> }>
+  fresh(): Promise<{ sql: Sql; url: string; drop(): Promise<void> }>
 }
 
 /** What runs an indexer over a world. */
@@ -63,6 +63,7 @@ export async function startDatabases(bench: Bench): Promise<Databases> {
       const sql = await connect(url)
       return {
         sql,
+        url,
         async drop() {
           await sql.end({ timeout: 5 })
           await run(`drop database ${name} with (force)`)

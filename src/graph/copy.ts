@@ -1,4 +1,6 @@
+import type { Readable, Writable } from 'node:stream'
 import type { TransactionSql } from 'postgres'
+import type { Db } from './cursor.ts'
 
 /** What stands before the rows of PostgreSQL's binary COPY format, and after them. */
 const HEADER = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)])
@@ -138,7 +140,8 @@ export class CopyRows {
 
 /** What the driver's queries have besides their types: whoever holds `reject` hears of errors. */
 interface Running {
-  writable(): Promise<import('node:stream').Writable>
+  writable(): Promise<Writable>
+  readable(): Promise<Readable>
   reject: (error: unknown) => void
 }
 
@@ -160,6 +163,45 @@ export function copyIn(tx: TransactionSql, target: string, rows: CopyRows): Prom
     query.writable().then((stream) => {
       stream.once('error', reject)
       stream.end(rows.finish(), resolve)
+    }, reject)
+  })
+}
+
+/**
+ * The columns of each row of `query`, which must not come from a stranger, in PostgreSQL's binary format: `bytea` as it is, integers
+ * big-endian, null for null. Each is memory of its own, so that keeping one keeps nothing else.
+ */
+export function copyOut(sql: Db, query: string): Promise<(Uint8Array | null)[][]> {
+  const running = sql.unsafe(`copy (${query}) to stdout (format binary)`) as unknown as Running
+  return new Promise((resolve, reject) => {
+    const tell = running.reject
+    running.reject = (error) => {
+      tell(error)
+      reject(error)
+    }
+    running.readable().then((stream) => {
+      const rows: (Uint8Array | null)[][] = []
+      let first = true
+      stream.on('error', reject)
+      stream.on('end', () => resolve(rows))
+      // The server sends each row as one message, the header before the first one and the trailer by itself.
+      stream.on('data', (message: Buffer) => {
+        let at = first ? HEADER.length : 0
+        first = false
+        while (at < message.length) {
+          const columns = message.readInt16BE(at)
+          at += 2
+          if (columns < 0) return
+          const row: (Uint8Array | null)[] = []
+          for (let i = 0; i < columns; i++) {
+            const length = message.readInt32BE(at)
+            at += 4
+            row.push(length < 0 ? null : new Uint8Array(message.subarray(at, at + Math.max(0, length))))
+            at += Math.max(0, length)
+          }
+          rows.push(row)
+        }
+      })
     }, reject)
   })
 }

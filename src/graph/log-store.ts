@@ -7,6 +7,7 @@ import { rootAt } from '../log/proof.ts'
 import type { ReadTile } from '../log/read.ts'
 import type { Sql } from './connect.ts'
 import type { Db } from './cursor.ts'
+import { type Columns, insertRows } from './insert.ts'
 
 /** Size and root (32 bytes) of the log that is committed here. */
 export interface LogHead {
@@ -54,6 +55,8 @@ export function tileReader(sql: Db): ReadTile {
 export const loadLogState = async (sql: Db): Promise<LogState> =>
   loadState((await readLogHead(sql)).size, tileReader(sql))
 
+const LEAF: Columns = { index: 'int8', submission: 'int8', entry: 'bytes' }
+
 /** One leaf to add: its submission's internal id and its entry bytes. */
 export interface NewLeaf {
   submission: number
@@ -89,11 +92,12 @@ export async function writeLeaves(
       },
     )
   }
-  await tx`
-    insert into leaf (index, submission, entry)
-    select i, s, decode(e, 'hex') from unnest(
-      ${leaves.map((_, i) => state.size + i)}::bigint[], ${leaves.map((leaf) => leaf.submission)}::bigint[],
-      ${leaves.map((leaf) => Buffer.from(leaf.entry).toString('hex'))}::text[]) as l(i, s, e)`
+  await insertRows(
+    tx,
+    'leaf',
+    LEAF,
+    leaves.map((leaf, i) => [state.size + i, leaf.submission, leaf.entry]),
+  )
   await writeTiles(tx, grown.tiles)
   return { state: grown.state, head: { size, root: grown.root } }
 }

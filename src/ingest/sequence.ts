@@ -147,10 +147,15 @@ export class SequenceStage {
   /** Final, judged submissions that continue the log without a gap. */
   async #judgedFrom(size: number): Promise<JudgedRow[]> {
     const rows = await this.#deps.sql`
-      select u.*, c.account, s.name as sensor_name, d.name as dataset_name
-      from submission u
+      select u.id, u.index, u.submission_id, u.contributor, u.seq, u.acc, u.schema_sha256, u.payload_sha256, u.payload_bytes, u.uri, u.key_id,
+             u.submitted_block, u.submitted_log, u.outcome, u.settled_tx, u.settled_block, u.settled_hash, u.settled_log, u.settled_time,
+             u.verdict, u.reason, u.observed, u.judgement, c.account, s.name as sensor_name, d.name as dataset_name
+      from (
+        -- Few rows first, whatever the planner knows of a table that grows so fast.
+        select * from submission u
+        where u.index >= ${size} and u.index < ${size + BATCH} and u.settled_block <= (select final_number from cursor)
+        order by u.index limit ${BATCH}) u
       join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
-      where u.index >= ${size} and u.index < ${size + BATCH} and u.settled_block <= (select final_number from cursor)
       order by u.index`
     const out: JudgedRow[] = []
     for (const row of rows) {
