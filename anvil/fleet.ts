@@ -10,7 +10,7 @@ import { Contributor } from './fleet/contributor.ts'
 import { startHost } from './fleet/host.ts'
 import type { FleetKeys } from './fleet/keys.ts'
 import { PayloadFiles } from './fleet/payload-files.ts'
-import { enrol, ensureDataset, insist, openAccount, stepsOf, stopped } from './fleet/setup.ts'
+import { enrol, ensureDatasets, insist, openAccount, stepsOf, stopped } from './fleet/setup.ts'
 import { Watch } from './fleet/watch.ts'
 
 export { type FleetKeys, openFleet } from './fleet/keys.ts'
@@ -123,7 +123,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const accounts = await Promise.all(keys.contributors.map((one) => openAccount(ctx, one)))
     // A validator has but one sensor, so it has the time to register the dataset first.
     const registrar = keys.contributors.findIndex(({ site }) => site.role === 'validator')
-    const dataset = begin(ensureDataset(ctx, accounts[registrar] as RegistryClient).then(step))
+    const dataset = begin(ensureDatasets(ctx, accounts[registrar] as RegistryClient).then(step))
     const joining = keys.contributors.map(async (one, i) => {
       // One transaction of an account at a time.
       if (i === registrar) await dataset

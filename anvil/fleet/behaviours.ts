@@ -67,8 +67,9 @@ const changed =
   (change: (text: string) => string) =>
   (draft: Draft): Uint8Array =>
     signAnyway(utf8(change(decodeUtf8(build(draft)))), draft)
-/** Puts other JSON in the place of the first reading's air quality. */
-const airQuality = (json: string) => changed((text) => text.replace(/("air_quality": ?)\d+/, `$1${json}`))
+/** Puts other JSON in the place of the first reading's first value, whichever dataset it is of. */
+const firstValue = (json: string) =>
+  changed((text) => text.replace(/("(?:air_quality|temperature)": ?)-?[0-9.]+/, `$1${json}`))
 
 const ONE = [1, 1] as const
 const HOST = { serving: 'whole', readings: ONE } as const
@@ -142,10 +143,10 @@ export const BEHAVIOURS: readonly Behaviour[] = [
   {
     ...MALFORMED,
     name: 'duplicate_keys',
-    craft: changed((text) => text.replace('{', '{\n  "air_quality": 1,')),
+    craft: changed((text) => text.replace('{', '{\n  "sensor_id": "twice",')),
   },
-  { ...MALFORMED, name: 'unsafe_integer', craft: airQuality(String(2n ** 53n + 1n)) },
-  { ...MALFORMED, name: 'deep_json', craft: airQuality(`${'['.repeat(DEEP)}${']'.repeat(DEEP)}`) },
+  { ...MALFORMED, name: 'unsafe_integer', craft: firstValue(String(2n ** 53n + 1n)) },
+  { ...MALFORMED, name: 'deep_json', craft: firstValue(`${'['.repeat(DEEP)}${']'.repeat(DEEP)}`) },
   {
     ...MALFORMED,
     name: 'signature_twice',
@@ -184,7 +185,7 @@ export const BEHAVIOURS: readonly Behaviour[] = [
     weight: 0.8,
     craft: (draft) => signed({ ...draft, seed: draft.foreignSeed }),
   },
-  { ...HOST, name: 'schema_violated', reason: 'SCHEMA_INVALID', weight: 0.9, craft: airQuality('999') },
+  { ...HOST, name: 'schema_violated', reason: 'SCHEMA_INVALID', weight: 0.9, craft: firstValue('999') },
   {
     ...HOST,
     name: 'duplicate',

@@ -41,9 +41,9 @@ export class Contributor {
     // The number of submissions so far goes in, so that a start that goes on does not repeat the one before.
     this.#random = new Random(`${ctx.seed}/contributor/${keys.number}/${submitted}`)
     this.#weather = new Map(
-      member.stations.map(({ sensor }) => [
+      member.stations.map(({ sensor, dataset }) => [
         sensor,
-        new Weather(sensor, ctx.seed, submitted, sensor === EXAMPLE_SENSOR),
+        new Weather(sensor, ctx.seed, submitted, sensor === EXAMPLE_SENSOR, dataset),
       ]),
     )
     this.#keyInForce = member.keyInForce
@@ -132,7 +132,7 @@ export class Contributor {
     const random = this.#random
     const { client, keys, stations } = this.#member
     if (kind.repeats && this.#accepted) return this.#accepted
-    const { sensor } = stations[random.int(0, stations.length - 1)] as Station
+    const { sensor, dataset } = stations[random.int(0, stations.length - 1)] as Station
     const now = ctx.clock.now()
     const readings = (this.#weather.get(sensor) as Weather).read(
       now,
@@ -141,7 +141,13 @@ export class Contributor {
     )
     const others = ctx.keys.contributors
     const bytes = kind.craft({
-      frontMatter: frontMatterOf(sensor, client.account, client.chainId, new Date(now).toISOString()),
+      frontMatter: frontMatterOf(
+        sensor,
+        client.account,
+        client.chainId,
+        new Date(now).toISOString(),
+        dataset,
+      ),
       readings,
       seed: keys.seeds[this.#keyInForce] ?? keys.seeds[0],
       oldSeed: keys.seeds[0],

@@ -6,7 +6,7 @@ import { payloadClaim, type SubmissionCall } from '../../src/service/registry-cl
 import type { Behaviour } from './behaviours.ts'
 import type { FleetContext } from './context.ts'
 import { hostedUri } from './host.ts'
-import { EXAMPLE_SENSOR, FLEET_DATASET, FLEET_SCHEMA } from './stations.ts'
+import { EXAMPLE_SENSOR, FLEET_SCHEMAS, type FleetDataset } from './stations.ts'
 
 /** Time of the reading that the seed shows. */
 const EXAMPLE_TIME = '2025-10-01T23:30:00Z'
@@ -16,10 +16,11 @@ export const frontMatterOf = (
   contributor: Hex,
   chainId: number,
   created: string,
+  dataset: FleetDataset = 'helium_sensors',
 ): FrontMatter => ({
   maml: '1.0',
-  schema: FLEET_SCHEMA,
-  dataset: FLEET_DATASET,
+  schema: FLEET_SCHEMAS[dataset],
+  dataset,
   sensor,
   contributor: `eip155:${chainId}:${contributor}`,
   created,

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../../src/core/json.ts'
 import { Random } from './random.ts'
+import type { FleetDataset } from './stations.ts'
 
 /** How a quantity moves: pulled towards its usual value, pushed about at random, never beyond its bounds. */
 interface Quantity {
@@ -23,6 +24,18 @@ const EXTRAS: readonly Quantity[] = [
   { name: 'pressure', usual: [995, 1028], step: 0.15, bounds: [930, 1060], decimals: 1 },
   { name: 'pm2_5', usual: [4, 40], step: 0.6, bounds: [0, 500], decimals: 1 },
 ]
+/** What weather stations measure, all of them the same; the first comes first in each reading. */
+const WEATHER: readonly Quantity[] = [
+  { name: 'temperature', usual: [4, 27], step: 0.2, bounds: [-40, 50], decimals: 1 },
+  { name: 'humidity', usual: [35, 85], step: 0.8, bounds: [5, 100], decimals: 1 },
+  { name: 'pressure', usual: [995, 1028], step: 0.15, bounds: [930, 1060], decimals: 1 },
+  { name: 'wind_speed', usual: [1, 7], step: 0.5, bounds: [0, 45], decimals: 1 },
+  { name: 'wind_gust', usual: [3, 12], step: 0.8, bounds: [0, 70], decimals: 1 },
+  { name: 'wind_direction', usual: [40, 320], step: 9, bounds: [0, 359], decimals: 0 },
+  { name: 'precipitation_rate', usual: [0, 0.4], step: 0.15, bounds: [0, 90], decimals: 1 },
+  { name: 'solar_irradiance', usual: [60, 620], step: 18, bounds: [0, 1200], decimals: 0 },
+  { name: 'uv_index', usual: [0, 6], step: 0.3, bounds: [0, 12], decimals: 0 },
+]
 /** Share of the way back to the usual value in one step. */
 const PULL = 0.02
 /** Share of the sensors that have each instrument besides the one for air quality. */
@@ -35,13 +48,20 @@ export class Weather {
   readonly #walks: readonly { quantity: Quantity; usual: number; value: number }[]
   #last = 0
 
-  /** `plain` is a sensor for air quality alone. The same seed gives the same instruments; `progress` varies the walk. */
-  constructor(sensor: string, seed: number, progress: number, plain: boolean) {
+  /** `plain` is a sensor for air quality alone, of `helium_sensors`. The same seed gives the same instruments; `progress` varies the walk. */
+  constructor(
+    sensor: string,
+    seed: number,
+    progress: number,
+    plain: boolean,
+    dataset: FleetDataset = 'helium_sensors',
+  ) {
     this.#sensor = sensor
     const place = new Random(`${seed}/place/${sensor}`)
     const usual = ({ usual: [least, most] }: Quantity) => least + place.next() * (most - least)
     const chosen = EXTRAS.filter(() => place.next() < EQUIPPED)
-    this.#walks = [AIR_QUALITY, ...(plain ? [] : chosen)].map((quantity) => {
+    const measured = dataset === 'helium_sensors' ? [AIR_QUALITY, ...(plain ? [] : chosen)] : WEATHER
+    this.#walks = measured.map((quantity) => {
       const centre = usual(quantity)
       return { quantity, usual: centre, value: centre }
     })

@@ -9,7 +9,7 @@ import type { FleetContext } from './context.ts'
 import { FleetError } from './error.ts'
 import type { ContributorKeys } from './keys.ts'
 import { examplePayload, hostPayload } from './payload.ts'
-import { EXAMPLE_SENSOR, FLEET_DATASET, type Station } from './stations.ts'
+import { EXAMPLE_SENSOR, FLEET_DATASETS, FLEET_SCHEMAS, type Station } from './stations.ts'
 
 /** Failures of one step, one after another, that a set-up gives up at: about fifteen seconds. */
 const ATTEMPTS = 8
@@ -20,7 +20,7 @@ const WAIT_MS = 15_000
 /** Looks for a pending transaction of an earlier run before it is passed over: half a minute. */
 const PENDING_LOOKS = 150
 
-const SCHEMA_FILE = new URL('../schemas/iot_data.maml.md', import.meta.url)
+const SCHEMAS = new URL('../schemas/', import.meta.url)
 
 /** A contributor that is registered and has what it needs to take part. */
 export interface Member {
@@ -80,15 +80,19 @@ export async function ensure(
   })
 }
 
-/** Registers the dataset with its schema, unless somebody has. */
-export const ensureDataset = (ctx: FleetContext, client: RegistryClient): Promise<void> =>
-  ensure(
-    ctx,
-    client.account,
-    'dataset',
-    async () => (await ctx.chain.datasetOwner(FLEET_DATASET)) !== null,
-    () => client.setDataset(FLEET_DATASET, new Uint8Array(readFileSync(SCHEMA_FILE)), false),
-  )
+/** Registers each dataset with its schema, unless somebody has. */
+export async function ensureDatasets(ctx: FleetContext, client: RegistryClient): Promise<void> {
+  for (const dataset of FLEET_DATASETS) {
+    const file = new URL(`${FLEET_SCHEMAS[dataset]}.md`, SCHEMAS)
+    await ensure(
+      ctx,
+      client.account,
+      dataset,
+      async () => (await ctx.chain.datasetOwner(dataset)) !== null,
+      () => client.setDataset(dataset, new Uint8Array(readFileSync(file)), false),
+    )
+  }
+}
 
 /** Opens a contributor's account with enough currency on it. */
 export async function openAccount(ctx: FleetContext, { account, privateKey }: ContributorKeys) {
@@ -151,7 +155,7 @@ async function registerUnproved(
 export async function ensureStation(
   ctx: FleetContext,
   client: RegistryClient,
-  { sensor, h3Cell }: Station,
+  { sensor, dataset, h3Cell }: Station,
 ): Promise<boolean> {
   let owner: Hex | null = null
   await ensure(
@@ -162,7 +166,7 @@ export async function ensureStation(
       owner = await ctx.chain.sensorOwner(sensor)
       return owner !== null
     },
-    () => client.registerSensor(sensor, FLEET_DATASET, h3Cell),
+    () => client.registerSensor(sensor, dataset, h3Cell),
   )
   return owner === null || owner === client.account
 }

@@ -1,7 +1,16 @@
+/** The datasets that the fleet feeds, with the names of their schemas; the files are in anvil/schemas. */
+export const FLEET_SCHEMAS = {
+  helium_sensors: 'iot_data.maml',
+  weather_stations: 'weather_data.maml',
+} as const
+export type FleetDataset = keyof typeof FLEET_SCHEMAS
+export const FLEET_DATASETS = Object.keys(FLEET_SCHEMAS) as FleetDataset[]
+
 /** A place of the fleet: an outdoor station in some city. */
 export interface Station {
   /** Unique on-chain. */
   readonly sensor: string
+  readonly dataset: FleetDataset
   readonly city: string
   /** H3 cell of resolution 8 (about 0.7 km2) that the city's centre is in. */
   readonly h3Cell: bigint
@@ -65,11 +74,15 @@ const CELLS: readonly (readonly [city: string, h3Cell: bigint])[] = [
   ['Riga', 0x881f60774dfffffn],
 ]
 
-const STATIONS: readonly Station[] = CELLS.map(([city, h3Cell], i) => ({
+const AIR: readonly Station[] = CELLS.map(([city, h3Cell], i) => ({
   sensor: `helium_${String(i + 1).padStart(3, '0')}`,
+  dataset: 'helium_sensors',
   city,
   h3Cell,
 }))
+
+/** Who has a weather station beside each of the others: contributors by position. */
+const WITH_WEATHER: readonly number[] = [6, 7, 8, 9]
 
 /** How many of the stations, in order, each contributor runs, and as what. The first one's is `helium_001`. */
 const SITES: readonly (readonly [role: Role, stations: number])[] = [
@@ -98,7 +111,18 @@ const SITES: readonly (readonly [role: Role, stations: number])[] = [
 /** What each of the twenty contributors runs. */
 export const FLEET_SITES: readonly Site[] = SITES.map(([role, count], i) => {
   const first = SITES.slice(0, i).reduce((sum, [, stations]) => sum + stations, 0)
-  return { role, stations: STATIONS.slice(first, first + count) }
+  const air = AIR.slice(first, first + count)
+  const weather = WITH_WEATHER.includes(i)
+    ? air.map(
+        ({ sensor, city, h3Cell }): Station => ({
+          sensor: sensor.replace('helium', 'weather'),
+          dataset: 'weather_stations',
+          city,
+          h3Cell,
+        }),
+      )
+    : []
+  return { role, stations: [...air, ...weather] }
 })
 
 /** How much each role submits, against an ordinary contributor. */
@@ -112,5 +136,3 @@ export const ALL_SHARES = FLEET_SITES.reduce((sum, { role }) => sum + SHARES[rol
 
 /** Where the seed's own example comes from. */
 export const EXAMPLE_SENSOR = 'helium_001'
-export const FLEET_DATASET = 'helium_sensors'
-export const FLEET_SCHEMA = 'iot_data.maml'

@@ -180,6 +180,8 @@ export const HONEST: readonly string[] = [
   'select h3, h3_parent(h3, 5), h3_cell_to_parent(h3, 0), h3_resolution(h3) from helium_sensors where air_quality = 0',
   'select h3_parent(h3, 4) as cell, count(*), avg(air_quality) from helium_sensors group by cell',
   'select api.h3_resolution(api.h3_parent(h3, 3)) from helium_sensors limit 1',
+  "select sensor_id, round(h3_distance(h3, '88393362b3fffff')::numeric / 1000) as km from helium_sensors where h3_distance(h3, h3_parent(h3, 5)) < 20000 and air_quality < 2",
+  'select distinct h3, h3_latitude(h3), h3_longitude(h3) from helium_sensors',
   // rows as wholes, rank of things, comparison of periods
   "select count(*) filter (where timestamp < '2025-10-01T01:00:00Z') as before, count(*) filter (where timestamp >= '2025-10-01T01:00:00Z') as after from helium_sensors",
   'select h.sensor_id from helium_sensors h group by h.sensor_id order by max(h.air_quality) desc, count(*) limit 1',

@@ -7,7 +7,13 @@ import { type PayloadHost, startHost } from '../../../anvil/fleet/host.ts'
 import { frontMatterOf, hostPayload } from '../../../anvil/fleet/payload.ts'
 import { PayloadFiles } from '../../../anvil/fleet/payload-files.ts'
 import { Weather } from '../../../anvil/fleet/readings.ts'
-import { ALL_SHARES, FLEET_SITES, SHARES } from '../../../anvil/fleet/stations.ts'
+import {
+  ALL_SHARES,
+  FLEET_SCHEMAS,
+  FLEET_SITES,
+  type FleetDataset,
+  SHARES,
+} from '../../../anvil/fleet/stations.ts'
 import { fromHex, type Hex } from '../../../src/core/bytes.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import { nativeMlDsa } from '../../../src/core/ml-dsa-native.ts'
@@ -17,9 +23,14 @@ import { judgeUri } from '../../../src/payload/uri.ts'
 import { type JudgeFacts, judge, judgeDuplicate } from '../../../src/receipt/judge.ts'
 import { DEVNET_POLICY } from '../../../src/receipt/policy.ts'
 
-const SCHEMA = new Uint8Array(
-  readFileSync(new URL('../../../anvil/schemas/iot_data.maml.md', import.meta.url)),
-)
+const schemaFile = (dataset: FleetDataset) =>
+  new Uint8Array(
+    readFileSync(new URL(`../../../anvil/schemas/${FLEET_SCHEMAS[dataset]}.md`, import.meta.url)),
+  )
+const SCHEMAS = {
+  helium_sensors: schemaFile('helium_sensors'),
+  weather_stations: schemaFile('weather_stations'),
+}
 const CONTRIBUTOR: Hex = `0x${'c0'.repeat(20)}`
 const seedOf = (fill: number) => new Uint8Array(32).fill(fill)
 const keyOf = (fill: number) => nativeMlDsa.publicKey(65, seedOf(fill))
@@ -42,7 +53,7 @@ const DETAILS: Readonly<Record<string, RegExp>> = {
   not_utf8: /not UTF-8/,
   byte_order_mark: /byte order mark/,
   crlf: /carriage return/,
-  duplicate_keys: /duplicate key "air_quality"/,
+  duplicate_keys: /duplicate key "sensor_id"/,
   unsafe_integer: /integer is beyond/,
   deep_json: /nested deeper/,
   signature_twice: /after the signature line/,
@@ -72,17 +83,17 @@ afterAll(() => {
   rmSync(dir, { recursive: true })
 })
 
-const draft = (kind: Behaviour): Draft => ({
-  frontMatter: frontMatterOf('helium_007', CONTRIBUTOR, 31337, '2026-01-02T03:04:05Z'),
-  readings: new Weather('helium_007', 1, 0, false).read(1_767_323_045_000, kind.readings[1], 10_000),
+const draft = (kind: Behaviour, dataset: FleetDataset): Draft => ({
+  frontMatter: frontMatterOf('helium_007', CONTRIBUTOR, 31337, '2026-01-02T03:04:05Z', dataset),
+  readings: new Weather('helium_007', 1, 0, false, dataset).read(1_767_323_045_000, kind.readings[1], 10_000),
   seed: seedOf(2),
   oldSeed: seedOf(1),
   foreignSeed: seedOf(3),
   mlDsa: nativeMlDsa,
 })
 
-async function outcomeOf(kind: Behaviour) {
-  const crafted = kind.craft(draft(kind))
+async function outcomeOf(kind: Behaviour, dataset: FleetDataset = 'helium_sensors') {
+  const crafted = kind.craft(draft(kind, dataset))
   const claim = await hostPayload({ files, hostUrl: host.url }, kind, 'helium_007', crafted)
   const fetched = await fetcher.fetch({
     uri: claim.uri,
@@ -95,13 +106,13 @@ async function outcomeOf(kind: Behaviour) {
     chain: 'eip155:31337',
     contributor: CONTRIBUTOR,
     sensor: 'helium_007',
-    dataset: 'helium_sensors',
+    dataset,
     payload: { sha256: claim.payloadHash, bytes: claim.payloadBytes },
     uriRefused: judgeUri(claim.uri) !== null,
     bytes: fetched.kind === 'bytes' ? fetched.bytes : null,
     key: { publicKey: keyOf(2), possessionValid: kind.role !== 'unproved' },
     earlierKeys: [keyOf(1)],
-    schema: SCHEMA,
+    schema: SCHEMAS[dataset],
     submittedTime: 1_767_323_046,
     policy: DEVNET_POLICY,
   }
@@ -116,6 +127,12 @@ describe('each behaviour leads to the reason that it names', () => {
     expect(fetched.kind === 'bytes' ? undefined : fetched.what).toBe(WHATS[name])
     const detail = DETAILS[name]
     if (detail) expect(judgement.detail).toMatch(detail)
+  })
+  it.each(
+    BEHAVIOURS.filter(({ serving }) => serving === 'whole').map((kind) => [kind.name, kind] as const),
+  )('%s, of a weather station', async (_name, kind) => {
+    const { judgement } = await outcomeOf(kind, 'weather_stations')
+    expect(judgement.reason).toBe(kind.reason)
   })
 })
 

@@ -2,12 +2,11 @@ import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { Random } from '../../../anvil/fleet/random.ts'
 import { Weather } from '../../../anvil/fleet/readings.ts'
-import { FLEET_SITES } from '../../../anvil/fleet/stations.ts'
+import { FLEET_SCHEMAS, FLEET_SITES } from '../../../anvil/fleet/stations.ts'
 import { parseSchemaFile, validateReading } from '../../../src/maml/schema.ts'
 
-const SCHEMA = parseSchemaFile(
-  new Uint8Array(readFileSync(new URL('../../../anvil/schemas/iot_data.maml.md', import.meta.url))),
-)
+const schemaOf = (name: string) =>
+  parseSchemaFile(new Uint8Array(readFileSync(new URL(`../../../anvil/schemas/${name}.md`, import.meta.url))))
 const stations = FLEET_SITES.flatMap((site) => site.stations)
 
 it('repeats a random stream by its label, and no other one', () => {
@@ -45,10 +44,12 @@ it('draws whole numbers from both ends of a range, and bells around zero', () =>
 })
 
 it('gives readings that the schema accepts, whatever the sensor, for a long time', () => {
-  for (const { sensor } of stations) {
-    const weather = new Weather(sensor, 7, 0, false)
+  for (const { sensor, dataset } of stations) {
+    const weather = new Weather(sensor, 7, 0, false, dataset)
+    const schema = schemaOf(FLEET_SCHEMAS[dataset])
+    expect(schema).toMatchObject({ dataset, name: FLEET_SCHEMAS[dataset] })
     for (const reading of weather.read(1_767_323_045_000, 200, 10_000))
-      expect(validateReading(SCHEMA, reading, 0)).toEqual([])
+      expect(validateReading(schema, reading, 0)).toEqual([])
   }
 })
 
@@ -76,15 +77,17 @@ it('never gives the same time twice, however fast it is asked', () => {
   expect(new Set(times).size).toBe(5)
 })
 
-it('has twenty contributors, five of them validators, with one to three sensors in places of their own', () => {
+it('has twenty contributors, five of them validators, with one to three places of their own', () => {
   expect(FLEET_SITES).toHaveLength(20)
   expect(FLEET_SITES.filter(({ role }) => role === 'validator')).toHaveLength(5)
   for (const site of FLEET_SITES) {
-    expect(site.stations.length).toBeGreaterThanOrEqual(1)
-    expect(site.stations.length).toBeLessThanOrEqual(3)
+    const places = new Set(site.stations.map(({ h3Cell }) => h3Cell)).size
+    expect(places).toBeGreaterThanOrEqual(1)
+    expect(places).toBeLessThanOrEqual(3)
   }
   expect(FLEET_SITES[0]?.stations.map(({ sensor }) => sensor)).toEqual(['helium_001'])
-  expect(new Set(stations.map(({ sensor }) => sensor)).size).toBe(40)
+  expect(new Set(stations.map(({ sensor }) => sensor)).size).toBe(52)
+  expect(stations.filter(({ dataset }) => dataset === 'weather_stations')).toHaveLength(12)
   expect(new Set(stations.map(({ h3Cell }) => h3Cell)).size).toBe(40)
   for (const { h3Cell } of stations) {
     // H3 index layout: reserved bit 0, mode 1 (cell), resolution 8, unused digits all ones.
