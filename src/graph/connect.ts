@@ -2,6 +2,7 @@ import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import postgres from 'postgres'
 import { DunesError } from '../core/error.ts'
+import { addArrayTypes } from './array-types.ts'
 import { guardedBegin } from './transaction.ts'
 
 /**
@@ -88,8 +89,10 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
       ...options.settings,
     },
     types: { bigint: int8(options.int8 ?? 'number') },
+    fetch_types: false,
     socket: () => openSocket(target.hosts),
   } as postgres.Options<{ bigint: postgres.PostgresType<bigint> }>) as unknown as Sql
+  addArrayTypes(sql as unknown as postgres.Sql)
   sql.begin = guardedBegin(sql.begin)
   return sql
 }

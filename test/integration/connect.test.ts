@@ -1,4 +1,4 @@
-import { createConnection, createServer, type Server } from 'node:net'
+import { type AddressInfo, createConnection, createServer, type Server } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { freePort } from '../../anvil/anvil.ts'
 import { connect, databaseError, openPool, parseDatabaseUrl } from '../../src/graph/connect.ts'
@@ -30,6 +30,31 @@ describe('values', () => {
       t: new Date('2025-10-01T23:30:00Z'),
     })
     expect(row?.['b']).toBeInstanceOf(Uint8Array)
+  })
+
+  test('arrays of anything, nested, empty, with nulls, quotes and braces', async () => {
+    const { sql } = database
+    const texts = ['', 'NULL', 'a,b', '{c}', '"', '\\', 'line\nbreak', '\u00e9']
+    const [row] = await sql`
+      select ${texts}::text[] as texts, ${[]}::text[] as none, ${[1, null, -3]}::int[] as ints, ${sql.array([true, false])}::boolean[] as bools,
+        array[[1, 2], [3, 4]]::bigint[] as nested, array[null, 'x']::text[] as nulls, ${[1.5, 2]}::float8[] as floats,
+        array['{"a": [1, "b"]}'::jsonb] as json, array['2025-10-01T23:30:00Z'::timestamptz] as times,
+        ${sql.array(['{}', 'z'])}::text[] as wrapped`
+    expect(row).toEqual({
+      texts,
+      none: [],
+      ints: [1, null, -3],
+      bools: [true, false],
+      nested: [
+        [1, 2],
+        [3, 4],
+      ],
+      nulls: [null, 'x'],
+      floats: [1.5, 2],
+      json: [{ a: [1, 'b'] }],
+      times: [new Date('2025-10-01T23:30:00Z')],
+      wrapped: ['{}', 'z'],
+    })
   })
 
   test('a bigint that no number holds fails its query, and nothing else', async () => {
@@ -123,6 +148,29 @@ describe('refusals', () => {
     expect([...(await sql`select 1 as one`)]).toEqual([{ one: 1 }])
     await sql.end()
     await new Promise((resolve) => proxy.close(resolve))
+  })
+
+  test('a connection that is lost as soon as it is there fails what was asked, and nothing else', async () => {
+    const unhandled = vi.fn()
+    process.on('unhandledRejection', unhandled)
+    // Answers like a server that is ready, and hangs up at the first query.
+    const ready = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49])
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        socket.write(ready)
+        socket.once('data', () => socket.destroy())
+      })
+    })
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+    const { port } = server.address() as AddressInfo
+    const sql = openPool(`postgres://a@127.0.0.1:${port}/x`, { max: 1 })
+    await expect(sql`select 1`).rejects.toThrow()
+    await new Promise((done) => setImmediate(done))
+    await sql.end({ timeout: 0 })
+    server.close()
+    process.off('unhandledRejection', unhandled)
+    expect(unhandled).not.toHaveBeenCalled()
   })
 
   test('a session that the server ends is a retryable error, and never leaves a query unanswered', async () => {
