@@ -1,7 +1,7 @@
 import { extname } from 'node:path'
 import { formatEther, formatGwei } from 'viem'
 import { accountId, evmChain } from '../chain/ids.ts'
-import { decodeUtf8, fromHex, type Hex, isHex, sha256, toHex } from '../core/bytes.ts'
+import { decodeUtf8, fromHex, type Hex, isHex, sha256, toHex, utf8 } from '../core/bytes.ts'
 import { DunesError, describeError } from '../core/error.ts'
 import { type Json, type JsonObject, parseJson } from '../core/json.ts'
 import { mlDsa } from '../core/ml-dsa-native.ts'
@@ -154,6 +154,21 @@ export const addDataset: Action = async (call, [file = ''], options) => {
       schema_sha256: event?.schemaSha256,
     }
   })
+  return undefined
+}
+
+/** What stands in the place of a schema file once a dataset takes no more readings; any bytes that are none do the same. */
+const RETIRED = utf8('This dataset is retired: it takes no further readings.\n')
+
+/** Ends a dataset for good or for now: what is submitted later is rejected as SCHEMA_UNKNOWN, what is there stays. */
+export const retireDataset: Action = async (call, [name = ''], options) => {
+  const registry = await openRegistry(call, options)
+  const prepared = await registry.setDataset(name, RETIRED, true)
+  await carryOut(call, options, prepared, ({ events }) => ({
+    dataset: name,
+    version: events.find((e) => e.type === 'datasetUpdated')?.version,
+    retired: true,
+  }))
   return undefined
 }
 

@@ -16,6 +16,7 @@ import { lastRestored } from '../graph/restored.ts'
 import { keySource, ROLES, type Role } from '../keys.ts'
 import { apiOf } from './client.ts'
 import type { Action, Invocation } from './command.ts'
+import { queryFindings } from './query-doctor.ts'
 import { table } from './text.ts'
 
 /** Below this much free space the database may not be able to finish a checkpoint. */
@@ -78,6 +79,7 @@ export const doctor: Action = async (call) => {
     ...(await keys(call)),
     ...(await tried('disk', 'free some space', () => disk(call))),
     ...(await tried('database', 'check DATABASE_URL, or start the devnet', () => database(call))),
+    ...(await tried('queries', 'see docs/query.md', () => queryFindings(call))),
     ...(await tried('chain', 'check the RPC and the addresses of the contracts', () => chain(call))),
     ...(await tried('API', 'start it with `npm start`, `dunes start` or `dunes serve`', () => api(call))),
   ]

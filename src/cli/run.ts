@@ -11,6 +11,7 @@ const lazy =
     (await load())(...call)
 
 const addDataset = lazy(async () => (await import('./contribute.ts')).addDataset)
+const retireDataset = lazy(async () => (await import('./contribute.ts')).retireDataset)
 const listSensors = lazy(async () => (await import('./inspect.ts')).listSensors)
 const addSensor = lazy(async () => (await import('./contribute.ts')).addSensor)
 const attest = lazy(async () => (await import('./contribute.ts')).attest)
@@ -209,6 +210,15 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
       ...account,
     ]),
   ).option('--update', 'append a version to a dataset that is registered')
+  asTransaction(
+    command(
+      dataset,
+      'retire <name>',
+      'let a dataset take no further readings; `add --update` takes it up again',
+      retireDataset,
+      [...storage, ...account],
+    ),
+  )
   asTransaction(
     add('submit <file>', 'sign a reading (JSON or .maml.md) and submit it', submit, [...account, 'apiUrl']),
   )
