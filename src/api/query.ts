@@ -30,11 +30,12 @@ const query = createRoute({
     body: {
       required: true,
       content: {
-        'application/json': { schema: QueryRequestShape.openapi('QueryRequest', { example: EXAMPLE }) },
+        // A clone has the methods of this API's descriptions whatever was imported first.
+        'application/json': { schema: QueryRequestShape.clone().openapi('QueryRequest', { example: EXAMPLE }) },
       },
     },
   },
-  responses: json(QueryAnswerShape.openapi('QueryAnswer'), 'The answer', 409, 413, 422),
+  responses: json(QueryAnswerShape.clone().openapi('QueryAnswer'), 'The answer', 409, 413, 422),
 })
 
 const linked = createRoute({
