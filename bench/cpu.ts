@@ -13,7 +13,9 @@ export function cpuSecondsOf(parent: number): number | null {
         const stat = readFileSync(`/proc/${entry}/stat`, 'utf8')
         // The name may hold spaces and brackets; what follows it does not.
         const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-        const [ppid, user, system, waitedUser, waitedSystem] = [1, 11, 12, 13, 14].map((i) => Number(fields[i]))
+        const [ppid, user, system, waitedUser, waitedSystem] = [1, 11, 12, 13, 14].map((i) =>
+          Number(fields[i]),
+        )
         if (Number(entry) === parent) total += user! + system! + waitedUser! + waitedSystem!
         else if (ppid === parent) total += user! + system!
       } catch {

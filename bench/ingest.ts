@@ -1,20 +1,22 @@
-import { benchBackfill } from './backfill.ts'
+import { benchFetched, benchFull } from './full.ts'
 import { benchLive } from './live.ts'
 import type { Figure } from './measure.ts'
 import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
-const BACKFILLS = [
-  { readings: 1, submissions: 1_024 },
-  { readings: 64, submissions: 256 },
+const SIZES = [
+  { readings: 1, submissions: 4_096 },
+  { readings: 64, submissions: 1_024 },
 ] as const
+const FETCHED = 1_024
 
-/** The whole indexer over real parts: anvil, the contracts, a payload host over HTTP, a durable PostgreSQL. */
+/** The whole indexer over real parts: a durable PostgreSQL, a generated chain or anvil, payloads stored here or over HTTP. */
 export async function benchIngest(bench: Bench): Promise<Figure[]> {
   const databases = await startDatabases(bench)
   const out: Figure[] = []
-  for (const { readings, submissions } of BACKFILLS)
-    out.push(...(await benchBackfill(bench, databases, readings, submissions)))
+  for (const { readings, submissions } of SIZES)
+    out.push(...(await benchFull(bench, databases, readings, submissions)))
+  out.push(...(await benchFetched(bench, databases, FETCHED)))
   out.push(...(await benchLive(bench, databases)))
   return out
 }

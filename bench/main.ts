@@ -8,13 +8,17 @@ import { benchLog } from './log.ts'
 import { benchMaml } from './maml.ts'
 import type { Figure } from './measure.ts'
 import { benchProof } from './proof.ts'
+import { benchGuard, benchQueries } from './query.ts'
 import { benchReceipt } from './receipt.ts'
 import { type Bench, openScratch } from './scratch.ts'
 import { benchServe } from './serve.ts'
 import { benchSignature } from './signature.ts'
+import { benchSync } from './sync.ts'
 
 /** The groups of figures, in the order in which they run. */
-const GROUPS: Readonly<Record<string, { about: string; run: (bench: Bench) => Promise<Figure[]> }>> = {
+const GROUPS: Readonly<
+  Record<string, { about: string; run: (bench: Bench) => Promise<Figure[]>; onDemand?: boolean }>
+> = {
   maml: { about: 'parsing payloads of 1, 64 and 1,000 readings', run: benchMaml },
   signature: { about: 'ML-DSA-65 by itself, native and in JavaScript', run: benchSignature },
   judge: { about: 'the whole verdict on a payload, and what its signature adds', run: benchJudge },
@@ -22,8 +26,33 @@ const GROUPS: Readonly<Record<string, { about: string; run: (bench: Bench) => Pr
   log: { about: 'a Merkle log of a million leaves, and checkpoints', run: benchLog },
   proof: { about: 'size and offline verification of proof bundles', run: benchProof },
   serve: { about: 'proofs and tiles of ten million leaves, over HTTP', run: benchServe },
+  query: { about: 'the guard of queries', run: benchGuard },
+  queries: { about: 'queries over ten million readings', onDemand: true, run: benchQueries },
   gas: { about: 'gas of the contracts, on anvil', run: benchGas },
+  backfill: {
+    about: '100,000 events of final history into rows',
+    run: (bench) =>
+      benchSync(bench, { name: 'backfill_100k_dense', events: 100_000, sparse: false, runs: 3, peer: false }),
+  },
   ingest: { about: 'the whole indexer, on anvil and PostgreSQL', run: benchIngest },
+  peer: {
+    about: 'the same history by Ponder 0.17.7, which is installed for it',
+    onDemand: true,
+    run: (bench) =>
+      benchSync(bench, { name: 'backfill_100k_dense', events: 100_000, sparse: false, runs: 3, peer: true }),
+  },
+  million: {
+    about: 'a million events, 130 a block',
+    onDemand: true,
+    run: (bench) =>
+      benchSync(bench, { name: 'backfill_1m_dense', events: 1_000_000, sparse: false, runs: 1, peer: false }),
+  },
+  sparse: {
+    about: '100,000 events, one in 20 blocks',
+    onDemand: true,
+    run: (bench) =>
+      benchSync(bench, { name: 'backfill_100k_sparse', events: 100_000, sparse: true, runs: 1, peer: false }),
+  },
 }
 
 const HELP = `Usage: npm run --silent bench -- [--only GROUP[,GROUP...]]
@@ -33,13 +62,15 @@ It asserts nothing about time. docs/benchmarks.md says what the figures mean.
 
 Groups:
 ${Object.entries(GROUPS)
-  .map(([name, { about }]) => `  ${name.padEnd(10)} ${about}`)
+  .map(
+    ([name, { about, onDemand }]) => `  ${name.padEnd(10)} ${about}${onDemand ? ' (only when named)' : ''}`,
+  )
   .join('\n')}
 `
 
 function wantedGroups(only: string | undefined): string[] {
   const all = Object.keys(GROUPS)
-  if (only === undefined) return all
+  if (only === undefined) return all.filter((name) => !GROUPS[name]?.onDemand)
   const names = only.split(',').map((name) => name.trim())
   const unknown = names.find((name) => !all.includes(name))
   if (unknown !== undefined)

@@ -31,6 +31,8 @@ export interface Prepared {
 
 /** The server, and a way to get a fresh, migrated database on it. */
 export interface Databases {
+  /** Of the server. */
+  pid: number
   fresh(): Promise<{ sql: Sql; url: string; drop(): Promise<void> }>
 }
 
@@ -50,6 +52,7 @@ export async function startDatabases(bench: Bench): Promise<Databases> {
   const postgres = await opened(bench, startPrivatePostgres({ dataDir }))
   let made = 0
   return {
+    pid: postgres.pid,
     async fresh() {
       const name = `bench_${made++}`
       const run = async (statement: string) => {
