@@ -31,7 +31,9 @@ const query = createRoute({
       required: true,
       content: {
         // A clone has the methods of this API's descriptions whatever was imported first.
-        'application/json': { schema: QueryRequestShape.clone().openapi('QueryRequest', { example: EXAMPLE }) },
+        'application/json': {
+          schema: QueryRequestShape.clone().openapi('QueryRequest', { example: EXAMPLE }),
+        },
       },
     },
   },
