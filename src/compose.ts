@@ -6,7 +6,8 @@ import type { ApiEnv } from './api/request.ts'
 import { readDeployment } from './chain/deployment.ts'
 import { refuseDevAccount } from './chain/dev-accounts.ts'
 import { createEvmSource } from './chain/evm.ts'
-import { createRpc, type Rpc } from './chain/rpc.ts'
+import { HeadSocket } from './chain/head-socket.ts'
+import { createRpc, type Rpc, type RpcReport } from './chain/rpc.ts'
 import { type Hex, toHex } from './core/bytes.ts'
 import type { Clock } from './core/clock.ts'
 import type { Config } from './core/config.ts'
@@ -16,6 +17,7 @@ import type { Metrics } from './core/metrics.ts'
 import { mlDsa } from './core/ml-dsa-native.ts'
 import { connect, type Sql } from './graph/connect.ts'
 import { type Deployment, readDeployment as readIndexed } from './graph/cursor.ts'
+import { RecheckStage } from './ingest/recheck.ts'
 import { openKeyRing } from './key-ring.ts'
 import { readKeys, requireKey } from './keys.ts'
 import { createMcpEndpoint } from './mcp/http.ts'
@@ -66,7 +68,15 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       ? await connect(config.apiDatabaseUrl, { applicationName: 'dunes api' })
       : sql
     if (serviceSql !== sql) closing.push(() => serviceSql.end({ timeout: 5 }))
-    const rpc = createRpc({ urls: config.rpcUrls, chainId: config.chainId }, { clock })
+    const rpc = createRpc(
+      {
+        urls: config.rpcUrls,
+        chainId: config.chainId,
+        perSecond: config.rpcPerSecond === 0 ? null : config.rpcPerSecond,
+        inFlight: config.rpcInFlight,
+      },
+      { clock, report: (report) => measureRpc(metrics, report) },
+    )
     const deployment = await findDeployment(config, rpc, sql, parts.index)
     const keys = readKeys(config, env)
     const ring = openKeyRing(config, env, deployment.origin, mlDsa)
@@ -92,10 +102,36 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
                 )
               else if (report.kind === 'recovered')
                 logger.info({ failures: report.failures }, 'chain answered again')
+              else if (report.kind === 'split') {
+                metrics.splits.inc()
+                logger.debug(
+                  { from: report.from, to: report.to, error: report.error.message },
+                  'halved a range',
+                )
+              }
             },
           },
         )
       : null
+    const recheck =
+      source && config.recheckSeconds > 0
+        ? new RecheckStage({
+            rpc,
+            contracts: { registry: deployment.registry, anchor: deployment.anchor },
+            startBlock: deployment.startBlock,
+            checkHashes: true,
+            checkBlooms: true,
+            sql,
+            clock,
+            logger,
+            metrics,
+            everySeconds: config.recheckSeconds,
+          })
+        : null
+    const socket =
+      source && config.wsUrl
+        ? new HeadSocket({ url: config.wsUrl }, { wake: () => source.wake(), clock })
+        : null
     let pipeline: Pipeline | null = null
     if (source) {
       for (const role of ['checkpointEd25519', 'checkpointMlDsa44', 'anchor'] as const)
@@ -127,6 +163,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
             stuckSeconds: config.anchorStuckSeconds,
           },
         },
+        recheck,
         changesKept: config.changesKept,
         clock,
         logger,
@@ -164,6 +201,12 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
           : null,
       source: () => source?.status() ?? null,
       readiness: () => indexing?.readiness() ?? [],
+      indexing: () =>
+        indexing && {
+          queues: indexing.queues(),
+          recheck: recheck?.status ?? null,
+          socket: socket?.status() ?? null,
+        },
       payloadStored: () => indexing?.payloadStored(),
     })
 
@@ -184,15 +227,29 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
     const stopping = new AbortController()
     const finished = pipeline ? pipeline.run(stopping.signal) : Promise.resolve()
     finished.catch(() => {})
+    const listening = socket?.run(stopping.signal)
     closing.push(async () => {
       stopping.abort()
       await finished.catch(() => {})
+      await listening
     })
     return { service, api, pipeline, finished, stop: close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** Keeps the metrics of an endpoint as they are after each request. */
+function measureRpc(metrics: Metrics, { endpoint, calls, ms, error, status }: RpcReport): void {
+  const labels = { endpoint }
+  metrics.rpcCalls.inc({ ...labels, outcome: error?.code ?? 'ok' }, calls)
+  metrics.rpcSeconds.observe(labels, ms / 1000)
+  metrics.rpcUp.set(labels, { closed: 1, 'half-open': 0.5, open: 0 }[status.state])
+  metrics.rpcScore.set(labels, status.score)
+  metrics.rpcInFlight.set(labels, status.inFlight)
+  if (status.left !== null) metrics.rpcLeft.set(labels, status.left)
+  if (status.head !== null) metrics.rpcHead.set(labels, status.head)
 }
 
 function requireDatabase(config: Config): string {

@@ -12,6 +12,7 @@ import type { Sql } from './graph/connect.ts'
 import { claimDatabase, type Deployment } from './graph/cursor.ts'
 import { JudgeStage } from './ingest/judge.ts'
 import { withLease } from './ingest/lease.ts'
+import type { RecheckStage } from './ingest/recheck.ts'
 import { SequenceStage } from './ingest/sequence.ts'
 import { canRetry, runStage } from './ingest/stage.ts'
 import { syncChain } from './ingest/sync.ts'
@@ -27,6 +28,12 @@ const UNANCHORED_MS = 120_000
 /** The log counts as stalled when final submissions wait for their leaves for so long, in milliseconds. */
 const UNLOGGED_MS = 60_000
 
+/** Payloads being sought, and bytes of those that were found and wait for their verdict. */
+export interface Queues {
+  searches: number
+  held_bytes: number
+}
+
 type Turn = (progressed: () => void) => Promise<void>
 
 export interface PipelineDeps {
@@ -37,6 +44,8 @@ export interface PipelineDeps {
   mlDsa: MlDsa
   /** Asked for each signature: keys are replaced while it runs. */
   signers: () => readonly CheckpointSigner[]
+  /** Reads final ranges again; null where nobody does. */
+  recheck?: RecheckStage | null
   /** Newest changes to keep for those who come back; none is forgotten unless told. */
   changesKept?: number
   /** Null in a process that indexes but does not anchor. */
@@ -53,6 +62,8 @@ export interface Pipeline {
   readiness(): string[]
   /** Payloads being sought. */
   depth(): number
+  /** What waits in this process. */
+  queues(): Queues
   /** Told that a payload was stored by somebody else, so that it is found at once. */
   payloadStored(): void
 }
@@ -71,6 +82,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
   const waiting = new Map<'leaf' | 'anchor', { size: number; since: number }>()
   let rebuilding: string | null = null
   let depth = () => 0
+  let held = () => 0
   let stored = () => {}
 
   const stage = (name: string, turn: Turn, signal: AbortSignal): Promise<void> =>
@@ -112,6 +124,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     // 4. anchor: the signed log goes on-chain.
     const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })
     depth = () => judge.depth
+    held = () => judge.held
     stored = () => judge.payloadStored()
 
     const guard = (running: Promise<void>) =>
@@ -125,6 +138,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       guard(stage('log', () => sequence.turn(all), all)),
       ...(anchor ? [guard(stage('anchor', () => anchor.turn(all), all))] : []),
       guard(stage('progress', () => measure(all), all)),
+      ...(deps.recheck ? [guard(stage('recheck', () => (deps.recheck as RecheckStage).turn(all), all))] : []),
     ])
     await judge.stop()
     const failure = results.find((result) => result.status === 'rejected')
@@ -144,6 +158,8 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
              (select coalesce(max(index) + 1, 0) from submission, cursor where settled_block <= final_number)::bigint as final,
              (select coalesce(max(size), 0) from log_head)::bigint as logged,
              (select coalesce(max(size), 0) from anchor)::bigint as anchored`
+    metrics.queues.set({ queue: 'searches' }, depth())
+    metrics.queues.set({ queue: 'held_bytes' }, held())
     for (const name of ['settled', 'final', 'logged', 'anchored'])
       metrics.logSize.set({ stage: name }, row?.[name])
     const {
@@ -204,6 +220,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       return reasons
     },
     depth: () => depth(),
+    queues: () => ({ searches: depth(), held_bytes: held() }),
     payloadStored: () => stored(),
   }
 }

@@ -395,6 +395,27 @@ export const Anchor = z
   .openapi('Anchor')
 
 const Block = z.object({ number: integer, hash, time: integer }).openapi('Block')
+const Endpoint = z
+  .object({
+    endpoint: z.string(),
+    state: z.enum(['closed', 'open', 'half-open']),
+    why: z.string().nullable(),
+    retry_ms: integer,
+    score: z.int().min(0).max(100),
+    latency_ms: z.number().nullable(),
+    calls: integer,
+    errors: integer,
+    lies: integer,
+    per_second: integer.nullable(),
+    left: z.int().nullable(),
+    in_flight: integer,
+    most_in_flight: integer,
+    waiting: integer,
+    head: integer.nullable(),
+    lagging: z.boolean(),
+    range_blocks: integer.nullable(),
+  })
+  .openapi('Endpoint')
 export const Status = z
   .object({
     chain: z.string(),
@@ -423,6 +444,23 @@ export const Status = z
         failures: integer,
         last_error: z.string().nullable(),
       })
+      .nullable(),
+    endpoints: z.array(Endpoint).nullable(),
+    queues: z.object({ searches: integer, held_bytes: integer }).nullable(),
+    recheck: z
+      .object({
+        ranges: integer,
+        same: integer,
+        refuted: integer,
+        unresolved: integer,
+        failed: integer,
+        last: z
+          .object({ from: integer, to: integer, endpoint: z.string(), at: time, result: z.string() })
+          .nullable(),
+      })
+      .nullable(),
+    socket: z
+      .object({ endpoint: z.string(), connected: z.boolean(), wakes: integer, failures: integer })
       .nullable(),
     ready: z.boolean(),
     reasons: z.array(z.string()),

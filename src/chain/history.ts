@@ -2,7 +2,7 @@ import type { Hex } from '../core/bytes.ts'
 import { type EvmBlock, getBlocks, getLogs, inconsistent } from './blocks.ts'
 import { bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
-import type { RangeWidth } from './range.ts'
+import { RangeWidth } from './range.ts'
 import { allows, askAgain, type ReadContext, withEvents } from './read.ts'
 import type { PinnedRpc } from './rpc.ts'
 import { type ChainBlock, ChainError } from './source.ts'
@@ -181,4 +181,32 @@ export async function* readAhead(
   } finally {
     left.abort()
   }
+}
+
+/**
+ * All blocks from `from` to `to` that have events, and those at the ends of pieces, read from one endpoint and checked as history is. Throws as
+ * {@link readHistory}.
+ */
+export async function readRange(
+  context: ReadContext,
+  from: number,
+  to: number,
+  signal: AbortSignal,
+): Promise<ChainBlock[]> {
+  const reader = { context, width: new RangeWidth() }
+  const blocks: ChainBlock[] = []
+  for (let next = from; next <= to; next = (blocks.at(-1)?.number ?? to) + 1) {
+    const run = await readHistory(
+      () => reader,
+      next,
+      to,
+      signal,
+      () => {},
+    )
+    const before = blocks.at(-1)
+    if (before && run.blocks[0].parentHash !== before.hash)
+      throw inconsistent(`final block ${run.blocks[0].number} does not continue block ${before.number}`)
+    blocks.push(...run.blocks)
+  }
+  return blocks
 }

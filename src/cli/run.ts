@@ -94,9 +94,21 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     .showHelpAfterError('(dunes help lists the commands)')
     .configureOutput({ writeOut: terminal.out, writeErr: note })
   const storage = ['dataDir'] as const
-  const chain = ['rpcUrls', 'chainId', 'registry', 'anchor', 'startBlock', 'confirmations', 'pollMs'] as const
+  const chain = [
+    'rpcUrls',
+    'rpcPerSecond',
+    'rpcInFlight',
+    'chainId',
+    'registry',
+    'anchor',
+    'startBlock',
+    'confirmations',
+    'pollMs',
+  ] as const
   const http = ['host', 'port', 'allowedHosts', 'allowedOrigins'] as const
   const indexing = [
+    'wsUrl',
+    'recheckSeconds',
     'anchorEveryLeaves',
     'anchorEverySeconds',
     'anchorStuckSeconds',

@@ -1,3 +1,5 @@
+import { printable } from './text.ts'
+
 /** A dash is not zero: nobody knows yet. */
 const count = (value: number | null): string => (value === null ? '-' : value.toLocaleString('en-US'))
 
@@ -9,6 +11,25 @@ export interface StatusView {
   indexed: { number: number } | null
   final: { number: number } | null
   lag: { blocks: number; seconds: number } | null
+  endpoints?:
+    | readonly {
+        endpoint: string
+        state: string
+        why: string | null
+        score: number
+        latency_ms: number | null
+        calls: number
+        errors: number
+        lies: number
+        per_second: number | null
+        left: number | null
+        in_flight: number
+        most_in_flight: number
+        head: number | null
+      }[]
+    | null
+  queues?: { searches: number; held_bytes: number } | null
+  recheck?: { ranges: number; same: number; refuted: number; unresolved: number; failed: number } | null
   pending: Count
   settled: Count
   logged: Count
@@ -35,9 +56,30 @@ export function renderStatus(status: StatusView): string {
     ...reasons,
     `  logged    ${count(status.logged).padStart(8)}`,
     `  anchored  ${count(status.anchored).padStart(8)}`,
+    ...(status.endpoints ?? []).map(endpointLine),
+    ...(status.queues
+      ? [
+          `  queues    ${count(status.queues.searches)} payloads sought, ${count(status.queues.held_bytes)} bytes held`,
+        ]
+      : []),
+    ...(status.recheck && status.recheck.ranges > 0
+      ? [
+          `  rechecks  ${count(status.recheck.ranges)}: ${count(status.recheck.same)} the same, ${count(status.recheck.refuted)} refuted, ${count(status.recheck.unresolved)} unresolved, ${count(status.recheck.failed)} not read`,
+        ]
+      : []),
     status.ready ? '  ready' : `  not ready: ${status.reasons.join('; ')}`,
     '',
   ].join('\n')
+}
+
+/** An endpoint in one line: whether it is used, what is left of its budget, and why not. */
+function endpointLine(e: NonNullable<StatusView['endpoints']>[number]): string {
+  const budget = e.per_second === null ? '' : `, ${e.left} of ${e.per_second} calls left this second`
+  const latency = e.latency_ms === null ? '' : `, ${e.latency_ms} ms`
+  const head = e.head === null ? '' : `, head ${count(e.head)}`
+  const bad = e.errors + e.lies > 0 ? `, ${count(e.errors)} errors, ${count(e.lies)} wrong answers` : ''
+  const why = e.why === null ? '' : `: ${printable(e.why)}`
+  return `  rpc       ${printable(e.endpoint)}  ${e.state}, score ${e.score}${latency}, ${e.in_flight} of ${e.most_in_flight} in flight${budget}, ${count(e.calls)} calls${bad}${head}${why}`
 }
 
 /** Columns and rows of a terminal. */

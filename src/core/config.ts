@@ -57,6 +57,21 @@ const Settings = z.strictObject({
     .describe('origins of web pages that may ask the API, such as https://example.org'),
   apiUrl: url.optional().describe('API that commands ask; by default the one of host and port'),
   rpcUrls: list.default(['http://127.0.0.1:8545']).describe('JSON-RPC endpoints of the chain'),
+  rpcPerSecond: integer(0, 1_000_000)
+    .default(0)
+    .describe('calls a second to each endpoint; 0 for no limit. One of its own: https://host/#per-second=25'),
+  rpcInFlight: integer(1, 1_000)
+    .default(16)
+    .describe('requests at once to each endpoint. One of its own: https://host/#in-flight=4'),
+  wsUrl: z
+    .url({ protocol: /^wss?$/ })
+    .optional()
+    .describe('WebSocket endpoint that tells of new heads; it only wakes the poller'),
+  recheckSeconds: integer(0, 86_400)
+    .default(60)
+    .describe(
+      'seconds between re-checks of a final range, from another endpoint if there is one; 0 for none',
+    ),
   chainId: integer(1, Number.MAX_SAFE_INTEGER).default(31337).describe('EIP-155 id of the chain'),
   registry: address.optional().describe('address of SensorRegistry'),
   anchor: address.optional().describe('address of ReceiptAnchor'),

@@ -16,6 +16,17 @@ export interface Metrics {
   submissions: Gauge<'state'>
   requests: Histogram<'route' | 'method' | 'status'>
   followers: Gauge
+  rpcCalls: Counter<'endpoint' | 'outcome'>
+  rpcSeconds: Histogram<'endpoint'>
+  rpcUp: Gauge<'endpoint'>
+  rpcScore: Gauge<'endpoint'>
+  rpcLeft: Gauge<'endpoint'>
+  rpcInFlight: Gauge<'endpoint'>
+  rpcHead: Gauge<'endpoint'>
+  lag: Gauge<'unit'>
+  queues: Gauge<'queue'>
+  splits: Counter
+  rechecks: Counter<'outcome'>
 }
 
 export function createMetrics(): Metrics {
@@ -78,6 +89,72 @@ export function createMetrics(): Metrics {
     followers: new Gauge({
       name: 'dunes_change_followers',
       help: 'Clients that follow the changes now',
+      registers,
+    }),
+    rpcCalls: new Counter({
+      name: 'dunes_rpc_calls_total',
+      help: 'Calls to chain endpoints, by outcome: ok or the error code',
+      labelNames: ['endpoint', 'outcome'],
+      registers,
+    }),
+    rpcSeconds: new Histogram({
+      name: 'dunes_rpc_request_seconds',
+      help: 'Seconds of a request to a chain endpoint',
+      labelNames: ['endpoint'],
+      buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+      registers,
+    }),
+    rpcUp: new Gauge({
+      name: 'dunes_rpc_endpoint_up',
+      help: '1 while an endpoint is in use, 0.5 while it is tried again, 0 while it is left alone',
+      labelNames: ['endpoint'],
+      registers,
+    }),
+    rpcScore: new Gauge({
+      name: 'dunes_rpc_endpoint_score',
+      help: 'Health of an endpoint, 0 to 100',
+      labelNames: ['endpoint'],
+      registers,
+    }),
+    rpcLeft: new Gauge({
+      name: 'dunes_rpc_budget_left',
+      help: 'Calls left in this second; absent without a limit',
+      labelNames: ['endpoint'],
+      registers,
+    }),
+    rpcInFlight: new Gauge({
+      name: 'dunes_rpc_in_flight',
+      help: 'Requests under way to an endpoint',
+      labelNames: ['endpoint'],
+      registers,
+    }),
+    rpcHead: new Gauge({
+      name: 'dunes_rpc_endpoint_head',
+      help: 'Newest block of an endpoint when it was last asked',
+      labelNames: ['endpoint'],
+      registers,
+    }),
+    lag: new Gauge({
+      name: 'dunes_chain_lag',
+      help: 'How far the index is behind the head, in blocks and in seconds between their times',
+      labelNames: ['unit'],
+      registers,
+    }),
+    queues: new Gauge({
+      name: 'dunes_queue_depth',
+      help: 'What waits: payloads being sought, and bytes held for their verdict',
+      labelNames: ['queue'],
+      registers,
+    }),
+    splits: new Counter({
+      name: 'dunes_range_splits_total',
+      help: 'Block ranges that an endpoint refused and that were halved',
+      registers,
+    }),
+    rechecks: new Counter({
+      name: 'dunes_rechecks_total',
+      help: 'Final ranges read again: same, refuted (the endpoint was wrong), unresolved, failed',
+      labelNames: ['outcome'],
       registers,
     }),
     submissions: new Gauge({

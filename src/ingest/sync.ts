@@ -1,4 +1,4 @@
-import type { ChainSource } from '../chain/source.ts'
+import type { BlockRef, ChainSource } from '../chain/source.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -29,10 +29,12 @@ export interface SyncDeps {
  */
 export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<void> {
   const { source, sql, metrics, logger, clock } = deps
+  const batches = new BatchLines(logger, clock)
   const cursor = await readCursor(sql)
   let tip = cursor?.[0].hash
   for await (const step of source.follow(cursor, signal)) {
     const started = clock.now()
+    batches.flush()
     switch (step.kind) {
       case 'append': {
         await applyBlocks(sql, step.blocks, deps.context)
@@ -41,12 +43,15 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
         metrics.blocks.inc(step.blocks.length)
         metrics.events.inc(events)
         metrics.height.set({ stage: 'indexed' }, step.tip.number)
+        setLag(metrics, source.status().head, step.tip)
         if (events > 0) {
           deps.applied.wake()
-          logger.debug(
-            { from: step.blocks[0].number, to: step.tip.number, events, duration: clock.now() - started },
-            'applied blocks',
-          )
+          batches.add({
+            from: step.blocks[0].number,
+            to: step.tip.number,
+            events,
+            duration: clock.now() - started,
+          })
         }
         break
       }
@@ -67,9 +72,63 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
         break
       case 'head':
         metrics.height.set({ stage: 'head' }, step.head.number)
+        setLag(metrics, step.head, source.status().tip)
         // Nothing was written, and what kept a step from being written may still be there, unless there is none to write.
         if (step.head.hash !== tip) continue
     }
     deps.progressed()
+  }
+}
+
+function setLag(metrics: Metrics, head: BlockRef | null, tip: BlockRef | null): void {
+  if (!head || !tip) return
+  metrics.lag.set({ unit: 'blocks' }, Math.max(0, head.number - tip.number))
+  metrics.lag.set({ unit: 'seconds' }, Math.max(0, head.time - tip.time))
+}
+
+/** Milliseconds between two lines about applied blocks: what comes in between is told together. */
+const LINE_MS = 1_000
+
+interface Batch {
+  from: number
+  to: number
+  events: number
+  /** Milliseconds. */
+  duration: number
+}
+
+/** One line in the log for each batch of blocks with events, at most one a second. Blocks without events are not worth a line. */
+class BatchLines {
+  readonly #logger: Logger
+  readonly #clock: Clock
+  #told = 0
+  #waiting: (Batch & { batches: number }) | null = null
+
+  constructor(logger: Logger, clock: Clock) {
+    this.#logger = logger
+    this.#clock = clock
+  }
+
+  add(batch: Batch): void {
+    const { events, duration, to } = batch
+    const before = this.#waiting
+    this.#waiting = before
+      ? {
+          from: before.from,
+          to,
+          events: before.events + events,
+          duration: before.duration + duration,
+          batches: before.batches + 1,
+        }
+      : { ...batch, batches: 1 }
+    this.flush()
+  }
+
+  flush(): void {
+    const now = this.#clock.now()
+    if (!this.#waiting || now - this.#told < LINE_MS) return
+    this.#logger.info(this.#waiting, 'applied blocks')
+    this.#waiting = null
+    this.#told = now
   }
 }

@@ -1,3 +1,4 @@
+import type { HeadSocketStatus } from '../chain/head-socket.ts'
 import type { Rpc } from '../chain/rpc.ts'
 import type { SourceStatus } from '../chain/source.ts'
 import type { Hex } from '../core/bytes.ts'
@@ -7,6 +8,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Deployment } from '../graph/cursor.ts'
+import type { RecheckStatus } from '../graph/statements.ts'
 import type { RetiredCheckpointKeys } from '../proof/trust-policy.ts'
 import { ChangeFeed, FOLLOWING, type Following } from './changes.ts'
 import type { QuerySessions } from './query-sessions.ts'
@@ -25,6 +27,13 @@ export const DEFAULT_QUOTA_BYTES = 64 * 1024 * 1024
 /** Signatures made at once, and how many requests may wait for theirs. */
 export const SIGNING_AT_ONCE = 1
 export const SIGNING_WAITING = 64
+
+/** What only a process that indexes knows. */
+export interface Indexing {
+  readonly queues: { readonly searches: number; readonly held_bytes: number }
+  readonly recheck: RecheckStatus | null
+  readonly socket: HeadSocketStatus | null
+}
 
 /**
  * Everything that the use cases need, passed in once by whoever composes a process. What is about keys may be a getter: keys are
@@ -51,6 +60,8 @@ export interface ServiceContext {
   readonly signCheckpoint: ((size: number, root: Uint8Array) => Promise<string>) | null
   /** How the chain source of this process is doing; null in a process that only serves. */
   readonly source: () => SourceStatus | null
+  /** What waits in this process, and how its re-checks go; null in a process that only serves. */
+  readonly indexing: () => Indexing | null
   /** Why this process is not ready, one sentence each; empty when it is. */
   readonly readiness: () => readonly string[]
   /** Called after a payload was stored, so that the indexer need not wait for its next look. */
@@ -81,6 +92,7 @@ export function createServiceContext(settings: ServiceSettings): ServiceContext 
     retiredCheckpointVkeys: [],
     signCheckpoint: null,
     source: () => null,
+    indexing: () => null,
     readiness: () => [],
     payloadStored: () => {},
     queries: null,

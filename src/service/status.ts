@@ -2,6 +2,7 @@ import type { SourceStatus } from '../chain/source.ts'
 import type { Hex } from '../core/bytes.ts'
 import type { Reason } from '../core/reason.ts'
 import { type Position, readPosition } from '../graph/cursor.ts'
+import type { RecheckStatus } from '../graph/statements.ts'
 import type { ServiceContext } from './context.ts'
 import { typedError } from './error.ts'
 import { readTotals } from './totals.ts'
@@ -11,6 +12,30 @@ export interface BlockItem {
   number: number
   hash: Hex
   time: number
+}
+
+/** One endpoint of the chain: its budget, how it does, and why it is left alone. */
+export interface EndpointItem {
+  /** Host and port. */
+  endpoint: string
+  state: 'closed' | 'open' | 'half-open'
+  why: string | null
+  retry_ms: number
+  score: number
+  latency_ms: number | null
+  calls: number
+  errors: number
+  lies: number
+  /** Null without a limit. */
+  per_second: number | null
+  left: number | null
+  in_flight: number
+  most_in_flight: number
+  waiting: number
+  head: number | null
+  lagging: boolean
+  /** Blocks of history asked for at once, null before the first time. */
+  range_blocks: number | null
 }
 
 /** How far everything is: what the status screen shows. */
@@ -41,6 +66,21 @@ export interface Status {
     reasons: Partial<Record<Reason, number>>
   }
   source: { phase: SourceStatus['phase']; failures: number; last_error: string | null } | null
+  /** The chain's endpoints in their order; null in a process that only serves. */
+  endpoints: EndpointItem[] | null
+  /** What waits in this process. */
+  queues: { searches: number; held_bytes: number } | null
+  /** Ranges that were read again since the start. */
+  recheck: {
+    ranges: number
+    same: number
+    refuted: number
+    unresolved: number
+    failed: number
+    last: { from: number; to: number; endpoint: string; at: string; result: string } | null
+  } | null
+  /** The WebSocket that tells of new heads. */
+  socket: { endpoint: string; connected: boolean; wakes: number; failures: number } | null
   ready: boolean
   /** Why it is not ready, one sentence each. */
   reasons: string[]
@@ -50,6 +90,7 @@ export interface Status {
 export async function readStatus(ctx: ServiceContext): Promise<Status> {
   const [position, totals] = await Promise.all([readPosition(ctx.sql), readTotals(ctx)])
   const source = ctx.source()
+  const indexing = ctx.indexing()
   const head = source?.head ?? null
   const reasons = [...ctx.readiness()]
   const { chain, registry, anchor, origin, startBlock } = ctx.deployment
@@ -79,10 +120,39 @@ export async function readStatus(ctx: ServiceContext): Promise<Status> {
       failures: source.failures,
       last_error: source.lastError && `${source.lastError.code}: ${source.lastError.message}`,
     },
+    endpoints: source?.endpoints.map(endpointItem) ?? null,
+    queues: indexing?.queues ?? null,
+    recheck: indexing?.recheck ? recheckItem(indexing.recheck) : null,
+    socket: indexing?.socket ?? null,
     ready: reasons.length === 0,
     reasons,
   }
 }
+
+const recheckItem = ({ last, ...counts }: RecheckStatus): Status['recheck'] => ({
+  ...counts,
+  last: last && { ...last, at: new Date(last.at).toISOString() },
+})
+
+const endpointItem = (e: SourceStatus['endpoints'][number]): EndpointItem => ({
+  endpoint: e.endpoint,
+  state: e.state,
+  why: e.why,
+  retry_ms: e.retryMs,
+  score: e.score,
+  latency_ms: e.latencyMs,
+  calls: e.calls,
+  errors: e.errors,
+  lies: e.lies,
+  per_second: e.perSecond,
+  left: e.left,
+  in_flight: e.inFlight,
+  most_in_flight: e.mostInFlight,
+  waiting: e.waiting,
+  head: e.head,
+  lagging: e.lagging,
+  range_blocks: e.rangeBlocks,
+})
 
 function lagOf(head: BlockItem | null, position: Position | null): Status['lag'] {
   if (!head) return null

@@ -17,6 +17,7 @@ import { createMetrics, type Metrics } from '../../src/core/metrics.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import type { Sql } from '../../src/graph/connect.ts'
 import type { Deployment } from '../../src/graph/cursor.ts'
+import type { RecheckStage } from '../../src/ingest/recheck.ts'
 import { ed25519Signer, mlDsa44Signer } from '../../src/log/checkpoint.ts'
 import { buildMaml } from '../../src/maml/build.ts'
 import { signMaml } from '../../src/maml/sign.ts'
@@ -187,6 +188,7 @@ export interface IndexerOptions {
   anchor?: AnchorSettings | null
   /** Blocks until one is final; the chain's own tag unless told. */
   confirmations?: number
+  recheck?: RecheckStage
   /** Most blocks of one historical range. */
   rangeBlocks?: number
   /** Further `host:port` pairs on private addresses that payloads may be fetched from. */
@@ -234,6 +236,7 @@ export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {
       }),
       settings: anchor,
     },
+    recheck: options.recheck ?? null,
     clock: systemClock,
     logger: silentLogger,
     metrics,
