@@ -1,6 +1,8 @@
+import type { TransactionSql } from 'postgres'
 import { accountId, evmAccount } from '../chain/ids.ts'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import type { Reason } from '../core/reason.ts'
+import type { Db } from '../graph/cursor.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import type { Outcome } from '../receipt/entry.ts'
 import type { ServiceContext } from './context.ts'
@@ -51,7 +53,7 @@ const LIST = 'contributors'
 
 // The newest submission has the highest nonce, and the newest settled one the highest seq: no counting of rows. The range
 // and the order over both columns keep the planner on the index (contributor, id), however rare the contributor is.
-const columns = ({ sql }: ServiceContext) => sql`
+const columns = ({ sql }: { sql: Db }) => sql`
   select c.id, c.account, c.block,
          coalesce((select nonce + 1 from submission where contributor between c.id and c.id
                    order by submission.contributor desc, submission.id desc limit 1), 0)::bigint as submitted,
@@ -95,10 +97,21 @@ const present = (row: Record<string, unknown>, chain: string): ContributorItem =
 
 /** One contributor by CAIP-10 id or bare address. Throws `BAD_CHAIN_ID` or `NOT_FOUND`. */
 export async function findContributor(ctx: ServiceContext, id: string): Promise<ContributorDetail> {
-  const { sql, deployment } = ctx
+  const { deployment } = ctx
   const account = evmAccount(id, deployment.chain)
-  const [row] = await sql`${columns(ctx)} where c.account = ${fromHex(account)}`
-  if (!row) throw notFound('contributor', accountId(deployment.chain, account))
+  // From one snapshot: a block, or a reorganisation, may come between two statements.
+  return ctx.sql.begin('isolation level repeatable read read only', async (sql) => {
+    const [row] = await sql`${columns({ sql })} where c.account = ${fromHex(account)}`
+    if (!row) throw notFound('contributor', accountId(deployment.chain, account))
+    return readDetail(sql, row, deployment.chain)
+  })
+}
+
+async function readDetail(
+  sql: TransactionSql,
+  row: Record<string, unknown>,
+  chain: string,
+): Promise<ContributorDetail> {
   const key = row['id'] as number
   const [keys, sensors, groups, [head]] = await Promise.all([
     sql`select key_index, key_id, possession_valid, block, revoked_block from contributor_key
@@ -109,7 +122,7 @@ export async function findContributor(ctx: ServiceContext, id: string): Promise<
     sql`select acc, seq from submission where contributor = ${key} and seq is not null order by seq desc limit 1`,
   ])
   return {
-    ...present(row, deployment.chain),
+    ...present(row, chain),
     keys: keys.map((k, i) => ({
       key_index: k['key_index'],
       key_id: toHex(k['key_id']),
@@ -123,7 +136,7 @@ export async function findContributor(ctx: ServiceContext, id: string): Promise<
     head: {
       acc: head ? toHex(head['acc']) : toHex(new Uint8Array(32)),
       seq: head ? (head['seq'] as number) + 1 : 0,
-      submitted: row['submitted'],
+      submitted: row['submitted'] as number,
     },
   }
 }

@@ -186,10 +186,9 @@ export interface FoundSubmission {
 /** One submission. Throws `BAD_ID` or `NOT_FOUND`. */
 export async function findSubmission(ctx: ServiceContext, id: string): Promise<FoundSubmission> {
   const hex = readSubmissionId(id)
-  const [bounds, [row]] = await Promise.all([
-    readBounds(ctx.sql),
-    ctx.sql`${columns(ctx)} where s.submission_id = ${fromHex(hex)}`,
-  ])
+  // The bounds first: a verdict is never older than the state that it stands beside.
+  const bounds = await readBounds(ctx.sql)
+  const [row] = await ctx.sql`${columns(ctx)} where s.submission_id = ${fromHex(hex)}`
   if (!row) throw notFound('submission', hex)
   return { key: row['id'], item: present(row, bounds, ctx.deployment.chain), bounds }
 }
