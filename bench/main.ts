@@ -6,6 +6,7 @@ import { benchIngest } from './ingest.ts'
 import { benchJudge } from './judge.ts'
 import { benchLog } from './log.ts'
 import { benchMaml } from './maml.ts'
+import { benchMcp } from './mcp.ts'
 import type { Figure } from './measure.ts'
 import { benchProof } from './proof.ts'
 import { benchGuard, benchQueries } from './query.ts'
@@ -27,6 +28,7 @@ const GROUPS: Readonly<
   proof: { about: 'size and offline verification of proof bundles', run: benchProof },
   serve: { about: 'proofs and tiles of ten million leaves, over HTTP', run: benchServe },
   query: { about: 'the guard of queries', run: benchGuard },
+  mcp: { about: 'MCP over HTTP: one client, and a thousand at once', run: benchMcp },
   queries: { about: 'queries over ten million readings', onDemand: true, run: benchQueries },
   gas: { about: 'gas of the contracts, on anvil', run: benchGas },
   backfill: {
