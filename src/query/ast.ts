@@ -5,8 +5,8 @@ export type Tree = { readonly [key: string]: unknown }
 
 /** Name and fields of a wrapped node, such as `['ColumnRef', { fields, location }]`. */
 export function open(node: unknown): [type: string, fields: Tree] {
-  const [entry] = Object.entries((node ?? {}) as Tree)
-  return entry ? [entry[0], entry[1] as Tree] : ['nothing', {}]
+  for (const type in (node ?? {}) as Tree) return [type, (node as Tree)[type] as Tree]
+  return ['nothing', {}]
 }
 
 export const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])

@@ -72,8 +72,8 @@ export class Context {
 
   /** Refuses fields that are not known, so that nothing is left out of what is run without anybody noticing. */
   only(node: unknown, fields: Tree, allowed: ReadonlySet<string>, what: string): void {
-    for (const [key, value] of Object.entries(fields)) {
-      if (allowed.has(key) || value === false || value === null) continue
+    for (const key in fields) {
+      if (allowed.has(key) || fields[key] === false || fields[key] === null) continue
       throw this.fail(
         node,
         `${FIELD_NAMES[key] ?? key} in ${what} is not allowed`,
@@ -121,8 +121,9 @@ function takeCensus(tree: unknown): Census {
   const waiting: { value: unknown; target: boolean }[] = [{ value: tree, target: false }]
   for (let next = waiting.pop(); next; next = waiting.pop()) {
     const { value, target } = next
-    if (typeof value !== 'object' || value === null) continue
-    for (const [key, inner] of Object.entries(value)) {
+    for (const key in value as Tree) {
+      const inner = (value as Tree)[key]
+      if (typeof inner !== 'object' || inner === null) continue
       if (key === 'ColumnRef') {
         const fields = list((inner as Tree)['fields'])
         const parts = names(fields)
@@ -142,8 +143,8 @@ function takeCensus(tree: unknown): Census {
 export function hasAggregate(nodes: unknown): boolean {
   const waiting: unknown[] = [nodes]
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
-    if (typeof value !== 'object' || value === null) continue
-    for (const [key, inner] of Object.entries(value)) {
+    for (const key in value as Tree) {
+      const inner = (value as Tree)[key]
       if (key === 'SubLink') continue
       if (key === 'GroupingFunc') return true
       if (key === 'FuncCall') {

@@ -333,8 +333,8 @@ function starOf(node: unknown): string | null {
 function looksElsewhere(tree: unknown): boolean {
   const waiting = [tree]
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
-    if (typeof value !== 'object' || value === null) continue
-    for (const [key, inner] of Object.entries(value)) {
+    for (const key in value as Tree) {
+      const inner = (value as Tree)[key]
       if (key === 'SubLink' || key === 'over') return true
       if (typeof inner === 'object' && inner !== null) waiting.push(inner)
     }

@@ -14,9 +14,12 @@ export function verifyRewritten(sql: string, catalog: Catalog): void {
   const relations: Tree[] = []
   const waiting: unknown[] = [{ SelectStmt: parseQuery(sql) }]
   for (let value = waiting.pop(); value !== undefined; value = waiting.pop()) {
-    if (typeof value !== 'object' || value === null) continue
-    for (const [key, inner] of Object.entries(value as Tree)) {
-      if (/^[A-Z]/.test(key)) {
+    const fields = value as Tree
+    for (const key in fields) {
+      const inner = fields[key]
+      // Names of nodes begin with a capital letter, those of fields do not.
+      const first = key.charCodeAt(0)
+      if (first >= 65 && first <= 90) {
         if (!NODES.has(key)) throw new Error(`${key} in a query that was written anew`)
         check(key, inner as Tree, ctes, relations)
       } else if (FORBIDDEN.has(key)) throw new Error(`${key} in a query that was written anew`)

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { promisify } from 'node:util'
 import type { TransactionSql } from 'postgres'
 import { DunesError } from '../core/error.ts'
@@ -16,7 +16,7 @@ export const QUERIES_WAITING = 32
 /** Of those at once, how many may be of one caller. */
 const OF_ONE_CALLER = 2
 /** Where the server is on this machine: how much less of the processors its sessions get, as `nice` counts. */
-const NICENESS = 10
+const NICENESS = 19
 /** And the bytes of memory of its own that each may take, on Linux. */
 const SESSION_BYTES = 768 * 1024 * 1024
 
@@ -163,9 +163,10 @@ async function restrain(pid: number, logger: Logger): Promise<void> {
   }
 }
 
-/** Whether the limits of a server process are ours: for `dunes doctor` and tests. */
+/** Whether a server process on this machine has the priority and the limit that {@link restrain} gives: for tests. */
 export function isRestrained(pid: number): boolean {
   try {
+    if (getPriority(pid) !== NICENESS) return false
     return new RegExp(`^Max data size\\s+${SESSION_BYTES}\\s`, 'm').test(
       readFileSync(`/proc/${pid}/limits`, 'utf8'),
     )

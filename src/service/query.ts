@@ -78,13 +78,20 @@ export async function runQuery(
       { offset: start.offset, rows: limits.rows + 1 },
       plain,
     )
-  requireSchema(request.maml_schema, guard(start.below), catalog)
+  const first = guard(start.below)
+  requireSchema(request.maml_schema, first, catalog)
 
   const attempt = (plain: boolean) =>
-    queries.run((tx) => answerIn(tx, start.below, limits, (below) => guard(below, plain)), {
-      ...(options.signal && { signal: options.signal }),
-      ...(options.caller !== undefined && { caller: options.caller }),
-    })
+    queries.run(
+      (tx) =>
+        answerIn(tx, start.below, limits, (below) =>
+          below === start.below && !plain ? first : guard(below, plain),
+        ),
+      {
+        ...(options.signal && { signal: options.signal }),
+        ...(options.caller !== undefined && { caller: options.caller }),
+      },
+    )
   let found: Found
   try {
     found = await attempt(false).catch((error: unknown) => {
