@@ -12,6 +12,11 @@ export const DEFAULT_PORT = 8000
 export const HEADERS_MS = 10_000
 export const REQUEST_MS = 30_000
 export const IDLE_MS = 60_000
+/**
+ * Milliseconds that an unused connection is kept. Longer than a busy machine lets an honest client wait between two requests: one that is
+ * closed while the next request is on its way looks to the client like a server that broke down.
+ */
+export const KEEP_ALIVE_MS = 30_000
 /** Milliseconds that a stop waits for requests under way. */
 export const GRACE_MS = 5_000
 /** How often clients are looked at for being too slow, in milliseconds. */
@@ -55,7 +60,7 @@ export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Pr
       headersTimeout: options.headersMs ?? HEADERS_MS,
       requestTimeout: options.requestMs ?? REQUEST_MS,
       connectionsCheckingInterval: options.checkMs ?? CHECK_MS,
-      keepAliveTimeout: 5_000,
+      keepAliveTimeout: KEEP_ALIVE_MS,
       noDelay: true,
       // Ours to refuse, with a problem document: Node would answer an empty 400.
       requireHostHeader: false,
