@@ -1,6 +1,15 @@
 import { integerOf, list, names, open, stringOf, type Tree, text, whole } from './ast.ts'
 import type { Context } from './context.ts'
-import { FUNCTION_NAMES, growth, insteadOf, JSON_RESULTS, knownFunction, refuseCall } from './functions.ts'
+import {
+  BOUNDED,
+  FUNCTION_NAMES,
+  growth,
+  insteadOf,
+  JSON_RESULTS,
+  KEEPERS,
+  knownFunction,
+  refuseCall,
+} from './functions.ts'
 import { nearest, quoteName, quoteText } from './names.ts'
 import type { Scope } from './scope.ts'
 import { writeQuery } from './select.ts'
@@ -18,6 +27,8 @@ export interface Piece {
 
 /** What texts and arrays put together out of others may weigh: ten thousand characters for each unit is what most values stay below. */
 const MAX_WEIGHT = 4_096
+/** What the result of `string_agg` and the like weighs, which may have a million bytes. */
+const KEPT_WEIGHT = 256
 /** Characters of a constant that count as one value. */
 const CONSTANT = 1_024
 
@@ -549,6 +560,8 @@ function call(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
   ].join('')
   const inner = JOINING.has(known.name) ? sum(args) : most(args)
   const json = JSON_RESULTS.has(known.name) || (known.kind !== 'plain' && args.some((arg) => arg.json))
+  // What an aggregate keeps grows with the rows, so its size is looked at when it is there.
+  if (KEEPERS.has(known.name)) return piece(`${BOUNDED}(${sql})`, true, Math.max(inner, KEPT_WEIGHT), json)
   return piece(sql, true, inner * growth(known.name, list(fields['args'])), json)
 }
 

@@ -63,6 +63,9 @@ const OWN: ReadonlySet<string> = new Set(
 /** Functions that stand for PostgreSQL's own of the same name and raise an error where the result would be large. */
 const CAPPED: ReadonlySet<string> = new Set(words('repeat lpad rpad array_fill'))
 
+/** Gives back what it is given, and raises an error where that is more than a million bytes. No query may name it. */
+export const BOUNDED = 'api.bounded'
+
 /** Functions whose result is of type `json`, which has no order. */
 export const JSON_RESULTS: ReadonlySet<string> = new Set(
   words(`to_json row_to_json array_to_json json_build_object json_build_array json_object json_agg json_object_agg json_extract_path

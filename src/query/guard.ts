@@ -41,7 +41,12 @@ export interface GuardedQuery {
   derived: boolean
   /** Whether its rows have one order, so that a page can follow another. */
   pageable: boolean
+  /** How many values of a dataset one row may be made of, at most. */
+  weight: number
 }
+
+/** Values of datasets that one row may be made of, at most: what bounds what the server of this API holds at a time. */
+const MAX_ROW_WEIGHT = 8_192
 
 /** Whether a column of a result is one of ours. */
 export const isHidden = (column: string): boolean => column.startsWith(HIDDEN)
@@ -63,12 +68,23 @@ export function guardQuery(
   const outermost = writeOutermost(tree, ctx, !plain)
   if (outermost.physical?.length === 0)
     throw new QueryError('QUERY_EMPTY', 'no column is selected', { hint: 'name the columns, or *' })
-  const guarded = assemble(outermost, ctx, page, plain)
+  const weight = outermost.columns.reduce((sum, column) => sum + column.weight, 1)
+  if (weight > MAX_ROW_WEIGHT)
+    throw new QueryError('QUERY_TOO_LONG', 'a row would hold too much text', {
+      hint: 'select fewer columns, or concatenate less',
+    })
+  const guarded = assemble(outermost, ctx, page, plain, weight)
   verifyRewritten(guarded.sql, catalog)
   return guarded
 }
 
-function assemble(top: Outermost, ctx: Context, page: PageSlice | null, plain: boolean): GuardedQuery {
+function assemble(
+  top: Outermost,
+  ctx: Context,
+  page: PageSlice | null,
+  plain: boolean,
+  weight: number,
+): GuardedQuery {
   const { parts } = top
   const sources: (RowSource | SetSource)[] = []
   const added: string[] = []
@@ -95,6 +111,7 @@ function assemble(top: Outermost, ctx: Context, page: PageSlice | null, plain: b
     sources,
     derived: top.derived,
     pageable: terms !== null,
+    weight,
   }
 }
 

@@ -2,6 +2,7 @@ import { list, names, open, type Tree, text } from './ast.ts'
 import { type Context, hasAggregate } from './context.ts'
 import { expression, expressions, type Piece, sortList, windowSpec } from './expression.ts'
 import { type From, fromItem } from './from.ts'
+import { BOUNDED } from './functions.ts'
 import { quoteName } from './names.ts'
 import { type Carrier, type Column, type Cte, type HiddenLeaf, Scope } from './scope.ts'
 
@@ -306,7 +307,9 @@ function targets(fields: Tree, items: readonly From[], scope: Scope, ctx: Contex
     if (given) ctx.name(node, given)
     columns.push({ name: given || figureName(target['val']), weight: value.weight, json: value.json })
     physical?.push({ json: value.json })
-    return given ? `${value.sql} AS ${quoteName(given)}` : value.sql
+    if (given) return `${value.sql} AS ${quoteName(given)}`
+    // A function around it must not rename the column.
+    return value.sql.includes(BOUNDED) ? `${value.sql} AS ${quoteName(figureName(target['val']))}` : value.sql
   })
   return {
     sql: sql.join(', '),

@@ -1,6 +1,6 @@
 import { list, names, open, type Tree, text } from './ast.ts'
 import type { Catalog } from './context.ts'
-import { knownFunction } from './functions.ts'
+import { BOUNDED, knownFunction } from './functions.ts'
 import { parseQuery } from './parse.ts'
 import { printType } from './types.ts'
 
@@ -63,6 +63,7 @@ function check(key: string, fields: Tree, ctes: Set<string>, relations: Tree[]):
 
 /** A listed function, by PostgreSQL's own name or by that of what replaces it. */
 function isCallable(path: readonly string[]): boolean {
+  if (path.join('.') === BOUNDED) return true
   const known = knownFunction(path[0] === 'api' ? path.slice(1) : path)
   if (!known || path.length > 2) return false
   return known.sql.startsWith('api.') === (path[0] === 'api')

@@ -27,6 +27,8 @@ export interface FetchedRows {
 /** Rows asked for at first, and at most at a time; the number grows while they turn out to be small. */
 const FIRST_ROWS = 64
 const MOST_ROWS = 2_048
+/** Values of datasets in the rows of one batch, at most: no row is seen before it is here, however large it turns out to be. */
+const BATCH_WEIGHT = 4_096
 const BATCH_BYTES = 1_000_000
 /** Bytes of JSON that each source of a row adds to an answer. */
 const SOURCE_BYTES = 420
@@ -50,6 +52,7 @@ export async function fetchRows(
   let reader: RowReader | null = null
   let bytes = 0
   let failure: { error: unknown } | null = null
+  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(BATCH_WEIGHT / query.weight)))
   const pending = tx.unsafe(query.sql, [], { prepare: false }) as unknown as Pending
   const take = (raw: (Uint8Array | null)[]): boolean => {
     reader ??= rowReader(query, pending.statement.columns)
@@ -70,17 +73,14 @@ export async function fetchRows(
     found.marks.push(marks)
     return true
   }
-  await pending.raw().cursor(FIRST_ROWS, (batch) => {
+  await pending.raw().cursor(Math.min(FIRST_ROWS, most), (batch) => {
     if (failure || found.truncated) return close
     try {
       const before = bytes
       for (const raw of batch) if (!take(raw)) return close
       limits.progress?.(found.rows.length)
       const each = Math.max(1, (bytes - before) / Math.max(1, batch.length))
-      pending.cursorRows = Math.max(
-        1,
-        Math.min(MOST_ROWS, pending.cursorRows * 4, Math.floor(BATCH_BYTES / each)),
-      )
+      pending.cursorRows = Math.max(1, Math.min(most, pending.cursorRows * 4, Math.floor(BATCH_BYTES / each)))
     } catch (error) {
       failure = { error }
       return close

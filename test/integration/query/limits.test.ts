@@ -52,6 +52,9 @@ describe('limits', () => {
     ['QUERY_LIMIT', 'select array_fill(0, array[1000, (air_quality + 1000)::int]) from helium_sensors'],
     ['QUERY_LIMIT', "select length(string_agg(repeat('x', 10000), '')) from generate_series(1, 900000)"],
     ['QUERY_LIMIT', 'select count(*) from generate_series(1, (select 2000000000))'],
+    ['QUERY_LIMIT', "select string_agg(repeat('x', 10000), '') from generate_series(1, 200)"],
+    ['QUERY_LIMIT', 'select array_agg(i) over () from generate_series(1, 900000) i'],
+    ['QUERY_LIMIT', "select length(json_agg(repeat('x', 1000))::text) from generate_series(1, 90000)"],
   ])(
     'says %s of: %s',
     async (code, query) => {

@@ -53,11 +53,14 @@ const tree = (sql: string): unknown =>
 describe('honest queries', () => {
   it.each(HONEST)('means the same when it is written anew: %s', (query) => {
     const { sql } = guardQuery(query, catalog, all, null, true)
-    if (/api\.helium_sensors\.|\(h\)\.|::regtype/.test(query)) return
+    if (/api\.helium_sensors\.|\(h\)\.|::regtype|_agg\(/.test(query)) return
     expect(tree(sql)).toEqual(tree(query.replace(/;+\s*$/, '')))
   })
   it.each(HONEST)('is written the same a second time: %s', (query) => {
     const { sql } = guardQuery(query, catalog, all, null, true)
+    // What bounds an aggregate is not for queries to call.
+    if (sql.includes('api.bounded('))
+      return expect(() => guardQuery(sql, catalog, all, null, true)).toThrow()
     expect(guardQuery(sql.replaceAll('api."', '"'), catalog, all, null, true).sql).toBe(sql)
   })
 })
