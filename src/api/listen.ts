@@ -19,6 +19,8 @@ export const IDLE_MS = 60_000
 export const KEEP_ALIVE_MS = 30_000
 /** Milliseconds that a stop waits for requests under way. */
 export const GRACE_MS = 5_000
+/** Connections that may wait to be taken: more than come in the moment in which the process does something else. The system may cap it. */
+const BACKLOG = 4_096
 /** How often clients are looked at for being too slow, in milliseconds. */
 const CHECK_MS = 1_000
 
@@ -101,7 +103,7 @@ const urlHost = (host: string): string => {
 function bind(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)))
-    server.listen({ host, port }, () => resolve())
+    server.listen({ host, port, backlog: BACKLOG }, () => resolve())
   })
 }
 
