@@ -6,6 +6,7 @@ import { migrate } from '../graph/migrate.ts'
 import { makeQueryAccess, queryPasswordFile } from '../query-access.ts'
 import { writeTrustPolicy } from '../trust-policy-file.ts'
 import type { Action, Invocation } from './command.ts'
+import { dryRun } from './dry-run.ts'
 
 const common = ({ config, env, clock }: Invocation): Common => ({
   config,
@@ -35,7 +36,14 @@ async function daemon(call: Invocation, parts: { index: boolean; serve: boolean 
 }
 
 export const start: Action = (call) => daemon(call, { index: true, serve: true })
-export const index: Action = (call) => daemon(call, { index: true, serve: false })
+export const index: Action = async (call, args, options) => {
+  if (options['dryRun'] === true) return dryRun(call, args, options)
+  if (options['from'] !== undefined || options['to'] !== undefined)
+    throw new DunesError('USAGE', '--from and --to belong to --dry-run', {
+      hint: 'without it the indexer goes on from what is committed',
+    })
+  return daemon(call, { index: true, serve: false })
+}
 export const serve: Action = (call) => daemon(call, { index: false, serve: true })
 
 export const migrateDatabase: Action = async (call, _args, options) => {

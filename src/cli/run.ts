@@ -44,6 +44,7 @@ const listKeys = lazy(async () => (await import('./keys.ts')).listKeys)
 const exportLog = lazy(async () => (await import('./mirror.ts')).exportLog)
 const mirror = lazy(async () => (await import('./mirror.ts')).mirror)
 const explain = lazy(async () => (await import('./prove.ts')).explain)
+const recheck = lazy(async () => (await import('./recheck.ts')).recheck)
 const prove = lazy(async () => (await import('./prove.ts')).prove)
 const status = lazy(async () => (await import('./prove.ts')).status)
 const verify = lazy(async () => (await import('./prove.ts')).verify)
@@ -171,6 +172,9 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     'logLevel',
   ])
   add('index', 'index and anchor a deployment, without the API', index, [...chain, ...indexing, 'logLevel'])
+    .option('--dry-run', 'read a range of blocks, say what would be written, and touch no database')
+    .option('--from <block>', 'with --dry-run: the first block; left out, startBlock')
+    .option('--to <block>', 'with --dry-run: the last block; left out, the newest')
   add('serve', 'serve the API over a database that others index', serve, [...chain, ...http, 'logLevel'])
   add('mcp', 'serve AI clients on standard input and output (Model Context Protocol)', mcp, [
     ...chain,
@@ -357,6 +361,12 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     .option('--rpc <url>', 'node to ask for that hash; it is trusted for it')
     .option('--require <claims>', 'further claims that must be proved, separated by commas')
     .option('--explain', 'say of each claim what it shows')
+  add(
+    'recheck <id>',
+    'read a submission again from chain and host and compare it with the database',
+    recheck,
+    [...chain, 'allowedPrivate', 'allowFile', 'ipfsGateways'],
+  )
   add('explain <id>', "walk a submission's way from event to anchor in plain words", explain, ['apiUrl'])
   add(
     'export <folder>',

@@ -208,6 +208,8 @@ function dial(target: DatabaseHost, hosts: readonly DatabaseHost[]): Promise<Soc
       clearTimeout(timer)
       socket.removeListener('error', refused)
       socket.setNoDelay(true)
+      // A peer that is gone without a word is found in a minute, not after the system's two hours, and no stage waits for it for ever.
+      if (!target.path) keepAlive(socket)
       // A proxy whose server is down accepts and hangs up. The driver would try again for ever, without a pause.
       socket.once('end', () => {
         if (socket.bytesRead === 0) socket.destroy(unreachable(new Error('it hung up without a word'), hosts))
@@ -218,6 +220,12 @@ function dial(target: DatabaseHost, hosts: readonly DatabaseHost[]): Promise<Soc
     if (target.path) socket.connect(target.path)
     else socket.connect(target.port, target.host)
   })
+}
+
+/** First probe after 20 s of silence, then every 10 s, given up after the fourth. Older runtimes know the first number only. */
+const keepAlive = (socket: Socket): void => {
+  const probe = socket.setKeepAlive as (on: boolean, first: number, every: number, count: number) => Socket
+  probe.call(socket, true, 20_000, 10_000, 4)
 }
 
 function unreachable(cause: unknown, hosts: readonly DatabaseHost[]): DatabaseError {

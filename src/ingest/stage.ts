@@ -37,7 +37,7 @@ export async function runStage(
     } catch (thrown) {
       if (signal.aborted) return
       const error = databaseError(thrown)
-      if (!canRetry(error)) throw error
+      if (!canRetry(error)) throw explained(error, deps.name)
       deps.trouble(`${deps.name}: ${describeError(error)}`)
       deps.logger.warn(
         { stage: deps.name, failures: failures + 1, error: describeError(error) },
@@ -50,6 +50,27 @@ export async function runStage(
       failures++
     }
   }
+}
+
+/** A refusal of the database that no retry helps and nobody foresaw, as a typed error; any other error as it is. */
+function explained(error: unknown, stage: string): unknown {
+  const { code, table_name, constraint_name } = error as Record<string, unknown>
+  if (error instanceof DunesError || !(error instanceof Error) || !/^[0-9A-Z]{5}$/.test(String(code ?? '')))
+    return error
+  return new DunesError(
+    'DATABASE_UNEXPECTED',
+    `the database refused what the ${stage} stage wrote: ${error.message} (SQLSTATE ${code})`,
+    {
+      hint: 'nothing of it was written. Run `dunes doctor` and `dunes fsck`: if rows were changed by other hands, restore a backup, or index again into an empty database; else it is a fault of Dunes, please report it',
+      exitCode: 3,
+      details: {
+        stage,
+        ...(table_name ? { table: table_name } : {}),
+        ...(constraint_name ? { constraint: constraint_name } : {}),
+      },
+      cause: error,
+    },
+  )
 }
 
 /**
