@@ -97,7 +97,7 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
       registry: REGISTRY,
       anchor: ANCHOR,
       startBlock: deps.deployment.startBlock,
-      pollMs: 100,
+      pollMs: 400,
       shorterMs: 4_000,
       ranges: { firstBlocks: 24, mostBlocks: 48, wantedLogs: 200 },
     },

@@ -13,6 +13,8 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '20' },
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
+    /** Seconds for the engine to come to rest once the faults are over. */
+    patience: { type: 'string', default: '60' },
     quiet: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
@@ -31,7 +33,10 @@ const failed: number[] = []
 let done = 0
 try {
   for (let i = 0; i < runs; i++) {
-    const result = await simulate((seed + i) % 2 ** 32, postgres, values.calm)
+    const result = await simulate((seed + i) % 2 ** 32, postgres, {
+      calm: values.calm,
+      patienceMs: Number(values.patience) * 1000,
+    })
     done++
     total.add(result.coverage)
     const { submissions, leaves, blocks, ms } = result
@@ -42,7 +47,7 @@ try {
     if (values.trace || result.problems.length > 0) process.stdout.write(`${result.trace.join('\n')}\n`)
     if (result.problems.length === 0) continue
     failed.push(result.seed)
-    process.stdout.write(`${result.problems.slice(0, 20).join('\n')}\n`)
+    for (const problem of result.problems.slice(0, 20)) process.stdout.write(`problem: ${problem}\n`)
     if (!values['keep-going']) break
   }
 } finally {

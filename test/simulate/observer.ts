@@ -199,6 +199,8 @@ export class Observer {
         return `${JSON.stringify(body.final)} is not final`
     }
     const { submitted, pending, settled, logged, anchored } = body
+    // Nobody knows, before a first block is there.
+    if (submitted === null) return null
     const counted = (one: SimBlock) =>
       one.state.submissions.size === submitted &&
       one.state.settled === settled &&

@@ -22,8 +22,13 @@ const MOST_UNFINAL = 24
 /** Steps of the script, and how many more it takes while faults that are due have not struck. */
 const STEPS = 24
 const MORE_STEPS = 36
-/** Milliseconds for the engine to come to rest once the faults are over. */
-const SETTLE_MS = 60_000
+
+export interface RunOptions {
+  /** Without faults, to look at the simulation itself. */
+  calm: boolean
+  /** Milliseconds for the engine to come to rest once the faults are over. */
+  patienceMs: number
+}
 
 export interface RunResult {
   seed: number
@@ -38,9 +43,9 @@ export interface RunResult {
 }
 
 /** One run: a chain, its endpoints and payload hosts, engines that die and come back, all from one seed. */
-export async function simulate(seed: number, postgres: SimPostgres, calm = false): Promise<RunResult> {
+export async function simulate(seed: number, postgres: SimPostgres, options: RunOptions): Promise<RunResult> {
   const started = performance.now()
-  const run = new Run(seed, postgres, calm)
+  const run = new Run(seed, postgres, options)
   // It would end a process that nobody kills.
   const unhandled = (error: unknown, promise: Promise<unknown>) => run.unhandled(error, promise)
   process.on('unhandledRejection', unhandled)
@@ -73,6 +78,7 @@ class Run {
   readonly trace: string[] = []
   readonly chain = new SimChain(1_767_225_600)
   readonly #postgres: SimPostgres
+  readonly #options: RunOptions
   readonly #faults: Faults
   readonly #hosts: PayloadHosts
   readonly #nodes: SimNodes
@@ -90,14 +96,15 @@ class Run {
   #observer: Observer | null = null
   readonly #delivered = new Set<string>()
 
-  constructor(seed: number, postgres: SimPostgres, calm: boolean) {
+  constructor(seed: number, postgres: SimPostgres, options: RunOptions) {
     this.seed = seed
     this.#postgres = postgres
     this.#world = randomOf(seed, 'world')
     this.#kills = randomOf(seed, 'kills')
     this.#time = randomOf(seed, 'time')
     this.#faults = new Faults(seed, randomOf(seed, 'faults'), this.coverage)
-    if (calm) this.#faults.end()
+    this.#options = options
+    if (options.calm) this.#faults.end()
     this.#hosts = new PayloadHosts(this.#faults)
     this.#nodes = new SimNodes(this.chain, this.#faults, randomOf(seed, 'orphans').chance(0.5))
     this.#script = new Script(randomOf(seed, 'script'), this.#hosts)
@@ -358,7 +365,7 @@ class Run {
         if (!this.#leader) await this.#start()
         return this.#finalise(target())
       },
-      SETTLE_MS,
+      this.#options.patienceMs,
     )
   }
 
@@ -373,7 +380,7 @@ class Run {
     const end = performance.now() + ms
     while (performance.now() < end && this.#leader) {
       if ((await this.#position())?.head === this.chain.head.hash) return
-      await pause(3)
+      await pause(8)
     }
   }
 
@@ -386,7 +393,7 @@ class Run {
         throw new Error(
           `waited ${ms} ms in vain for ${what}: ${JSON.stringify(await this.#position())}, chain ${this.chain.head.number} ${this.chain.head.hash}, final ${this.chain.finalized.number}; ${this.#leader?.pipeline.readiness().join('; ')}`,
         )
-      await pause(4)
+      await pause(10)
     }
   }
 
@@ -401,7 +408,7 @@ class Run {
         if (!this.#leader) await this.#start()
         return this.#finalise(this.chain.head.number)
       },
-      SETTLE_MS,
+      this.#options.patienceMs,
     )
     // Grace passes for the payloads that nobody has.
     for (let i = 0; i < 3; i++) this.#mine([], 6)
@@ -426,7 +433,7 @@ class Run {
           position.size === settled
         )
       },
-      SETTLE_MS,
+      this.#options.patienceMs,
     )
   }
 

@@ -1,0 +1,122 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+/**
+ * `npm run simulate:mutants`: puts each bug of `mutants/*.patch` into a copy of the source and counts the seeds that the simulation takes
+ * to find it. Exits 1 when one is not found. The patches are unified diffs; they are applied here by their context, wherever
+ * in the file it stands now, so that no tool is needed and line numbers do not matter.
+ */
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    /** Seeds after which a bug counts as not found. */
+    seeds: { type: 'string', default: '200' },
+    /** Seeds that must pass without a bug, first of all. */
+    control: { type: 'string', default: '3' },
+    /** Only patches whose name contains this. */
+    only: { type: 'string', default: '' },
+  },
+})
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const folder = fileURLToPath(new URL('./mutants', import.meta.url))
+/** What a copy of the source does without. */
+const LEFT_OUT = new Set(['node_modules', '.git', '.dunes', 'bench', 'test'])
+
+/** A copy of everything that the simulation reads, with the installed packages linked to. */
+function copySource(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'dunes-mutant-'))
+  for (const part of readdirSync(root))
+    if (!LEFT_OUT.has(part)) cpSync(join(root, part), join(copy, part), { recursive: true })
+  for (const part of ['simulate', 'support'])
+    cpSync(join(root, 'test', part), join(copy, 'test', part), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
+  return copy
+}
+
+function runIn(
+  copy: string,
+  runs: string,
+): { stdout: string; stderr: string; status: number | null; seconds: number } {
+  const started = performance.now()
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ['test/simulate/main.ts', '--seed', values.seed, '--runs', runs, '--patience', '40'],
+    { cwd: copy, encoding: 'utf8', maxBuffer: 1 << 28 },
+  )
+  return { stdout, stderr, status, seconds: Math.round((performance.now() - started) / 1000) }
+}
+
+/** Applies a unified diff below `directory`. Throws where a hunk's old lines are not there exactly once. */
+function applyPatch(patch: string, directory: string): void {
+  let file = ''
+  let hunk: { old: string[]; new: string[] } | null = null
+  const flush = () => {
+    if (!hunk) return
+    const path = join(directory, file)
+    const text = readFileSync(path, 'utf8')
+    const [before, after] = [hunk.old.join('\n'), hunk.new.join('\n')]
+    const at = text.indexOf(before)
+    if (at < 0 || text.indexOf(before, at + 1) >= 0)
+      throw new Error(`a hunk does not fit ${file}:\n${before}`)
+    writeFileSync(path, text.slice(0, at) + after + text.slice(at + before.length))
+    hunk = null
+  }
+  for (const line of patch.split('\n')) {
+    if (line.startsWith('--- ') || line.startsWith('diff ')) flush()
+    else if (line.startsWith('+++ b/')) file = line.slice('+++ b/'.length)
+    else if (line.startsWith('@@')) {
+      flush()
+      hunk = { old: [], new: [] }
+    } else if (hunk && line.startsWith('-')) hunk.old.push(line.slice(1))
+    else if (hunk && line.startsWith('+')) hunk.new.push(line.slice(1))
+    else if (hunk && line.startsWith(' ')) {
+      hunk.old.push(line.slice(1))
+      hunk.new.push(line.slice(1))
+    }
+  }
+  flush()
+}
+
+// The copy itself must be sound, or every bug would be "found".
+const control = copySource()
+const sound = runIn(control, values.control)
+rmSync(control, { recursive: true, force: true })
+if (sound.status !== 0) {
+  process.stdout.write(
+    `without a bug ${values.control} seeds do not pass:\n${sound.stdout.slice(-4000)}${sound.stderr}`,
+  )
+  process.exit(1)
+}
+process.stdout.write(`without a bug: ${values.control} seeds pass, ${sound.seconds} s\n`)
+
+const patches = readdirSync(folder)
+  .filter((name) => name.endsWith('.patch') && name.includes(values.only))
+  .sort()
+let missed = 0
+for (const name of patches) {
+  const copy = copySource()
+  try {
+    applyPatch(readFileSync(join(folder, name), 'utf8'), copy)
+    const { stdout, stderr, status, seconds } = runIn(copy, values.seeds)
+    const failed = /^seed (\d+): FAILED/m.exec(stdout)?.[1]
+    if (status === 1 && failed !== undefined) {
+      const nth = ((Number(failed) - Number(values.seed) + 2 ** 32) % 2 ** 32) + 1
+      const how = /^problem: (.*)$/m.exec(stdout)?.[1]?.slice(0, 200)
+      process.stdout.write(`${name}: found by seed ${failed}, number ${nth}, in ${seconds} s\n    ${how}\n`)
+    } else {
+      missed++
+      process.stdout.write(
+        `${name}: NOT FOUND in ${values.seeds} seeds, ${seconds} s, status ${status}\n${stderr.slice(0, 500)}\n`,
+      )
+    }
+  } finally {
+    rmSync(copy, { recursive: true, force: true })
+  }
+}
+process.stdout.write(`${patches.length - missed} of ${patches.length} planted bugs found\n`)
+process.exitCode = missed > 0 ? 1 : 0
