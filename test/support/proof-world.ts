@@ -79,6 +79,8 @@ export interface BlockOptions {
   anchoredSize?: number
   /** Root of the anchored tree, where it is not the log's. */
   anchoredRoot?: Uint8Array
+  /** Block and time of the latest anchor as the contract notes them; a little before the trusted block unless told. */
+  anchoredAt?: { block: number; time: number }
 }
 
 export interface TestBlock {
@@ -274,7 +276,11 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     })
   const consistency = (from: number, to: number) => consistencyProof(from, to, readTile)
 
-  const block: ProofWorld['block'] = async ({ anchoredSize = count, anchoredRoot } = {}) => {
+  const block: ProofWorld['block'] = async ({
+    anchoredSize = count,
+    anchoredRoot,
+    anchoredAt = { block: 290, time: 1_759_361_600 },
+  } = {}) => {
     const registry = buildStorage([
       ...leaves.map(({ record, entry }): [Uint8Array, bigint] => [
         fromHex(registrySlots.record(entry.submission)),
@@ -293,7 +299,11 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     ])
     const head = anchoredRoot ?? (await rootAt(anchoredSize, readTile))
     // Low to high: size u64, seq u64, block u48, time u48 (docs/contracts.md).
-    const counts = BigInt(anchoredSize) | (5n << 64n) | (290n << 128n) | (1_759_361_600n << 176n)
+    const counts =
+      BigInt(anchoredSize) |
+      (5n << 64n) |
+      (BigInt(anchoredAt.block) << 128n) |
+      (BigInt(anchoredAt.time) << 176n)
     const anchor = buildStorage([
       [fromHex(anchorSlots.root()), BigInt(toHex(head))],
       [fromHex(anchorSlots.counts()), counts],

@@ -4,11 +4,11 @@ import { type Claim, notClaimed, proved } from './claim.ts'
 import { joinCheckpointToHead } from './join.ts'
 import { ofRows } from './rows.ts'
 
-/** The entry is among the leaves whose root the chain holds, so it existed no later than the trusted block. */
+/** The entry is among the leaves whose root the chain holds, so it existed no later than the anchor that put it there. */
 export const anchored: Claim = {
   name: 'anchored',
   shows:
-    'The receipt is under the root that the chain holds, so it was made no later than the trusted block.',
+    'The receipt is under the root that the chain holds, so it was made no later than the block of that anchor.',
   prerequisites: ['included'],
   check(context) {
     const rows = context.rows()
@@ -31,8 +31,15 @@ export const anchored: Claim = {
     const gap = joinCheckpointToHead(context)
     if (gap !== null) return notClaimed(gap)
     const { number, timestamp } = context.block()
-    const at = formatSeconds(timestamp)
+    // The contract's own note of its latest anchor, which is at most as late as the block that it is read in.
+    const { blockNumber, time } = head
+    if (blockNumber > number || time > timestamp)
+      throw new ClaimError(
+        `the anchor's head is of block ${blockNumber}, later than the trusted block ${number}`,
+      )
     const what = context.rowCount === null ? `index ${index} is` : `${ofRows(rows.length, rows.length)} are`
-    return proved(`${what} below the anchored size ${head.size}: no later than block ${number}, ${at}`)
+    return proved(
+      `${what} below the anchored size ${head.size}: no later than block ${blockNumber}, ${formatSeconds(time)}`,
+    )
   },
 }
