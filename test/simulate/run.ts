@@ -359,14 +359,10 @@ class Run {
   async #finaliseOverflow(): Promise<void> {
     const target = () => this.chain.head.number - MOST_UNFINAL
     if (target() <= this.chain.finalized.number) return
-    await this.#until(
-      'finality to move',
-      async () => {
-        if (!this.#leader) await this.#start()
-        return this.#finalise(target())
-      },
-      this.#options.patienceMs,
-    )
+    await this.#until('finality to move', async () => {
+      if (!this.#leader) await this.#start()
+      return this.#finalise(target())
+    })
   }
 
   async #position(): Promise<{ head: string; final: string; size: number } | null> {
@@ -384,15 +380,32 @@ class Run {
     }
   }
 
-  async #until(what: string, done: () => Promise<boolean>, ms: number): Promise<void> {
-    const end = performance.now() + ms
+  /** What changes while the engine gets anywhere at all. */
+  async #progress(): Promise<string> {
+    const [row] = await (this.#sql as Sql)`
+      select (select head_hash from cursor)::text as head, (select final_hash from cursor)::text as final,
+             (select count(*) from submission where verdict is not null)::int as judged,
+             (select count(*) from payload)::int as payloads, (select size from log_head) as size`
+    return JSON.stringify(row)
+  }
+
+  /** Waits for `done`. Gives up when nothing has changed in the database for as long as the run's patience. */
+  async #until(what: string, done: () => Promise<boolean>): Promise<void> {
+    const { patienceMs } = this.#options
+    let seen = ''
+    let since = performance.now()
     while (!(await done())) {
       this.#watch()
       if (this.problems.length > 0) throw new Error(`stopped while waiting for ${what}`)
-      if (performance.now() > end)
+      const now = await this.#progress()
+      if (now !== seen) since = performance.now()
+      seen = now
+      if (performance.now() - since > patienceMs) {
+        const { head, finalized } = this.chain
         throw new Error(
-          `waited ${ms} ms in vain for ${what}: ${JSON.stringify(await this.#position())}, chain ${this.chain.head.number} ${this.chain.head.hash}, final ${this.chain.finalized.number}; ${this.#leader?.pipeline.readiness().join('; ')}`,
+          `nothing changed for ${patienceMs} ms while waiting for ${what}: the database is at ${JSON.stringify(await this.#position())}, the chain at ${head.number} ${head.hash}, final ${finalized.number}; ${this.#leader?.pipeline.readiness().join('; ')}`,
         )
+      }
       await pause(10)
     }
   }
@@ -402,14 +415,10 @@ class Run {
     this.#faults.end()
     this.#say('faults are over')
     if (!this.#leader) await this.#start()
-    await this.#until(
-      'the payloads',
-      async () => {
-        if (!this.#leader) await this.#start()
-        return this.#finalise(this.chain.head.number)
-      },
-      this.#options.patienceMs,
-    )
+    await this.#until('the payloads', async () => {
+      if (!this.#leader) await this.#start()
+      return this.#finalise(this.chain.head.number)
+    })
     // Grace passes for the payloads that nobody has.
     for (let i = 0; i < 3; i++) this.#mine([], 6)
     await this.#rest(this.#world.int(0, 2))
@@ -423,18 +432,14 @@ class Run {
     chain.finalise(Math.max(chain.finalized.number, chain.head.number - unfinal))
     const settled = chain.finalized.state.settled
     this.#say(`waiting for block ${chain.head.number}, final ${chain.finalized.number}, ${settled} leaves`)
-    await this.#until(
-      'the engine to come to rest',
-      async () => {
-        const position = await this.#position()
-        return (
-          position?.head === chain.head.hash &&
-          position.final === chain.finalized.hash &&
-          position.size === settled
-        )
-      },
-      this.#options.patienceMs,
-    )
+    await this.#until('the engine to come to rest', async () => {
+      const position = await this.#position()
+      return (
+        position?.head === chain.head.hash &&
+        position.final === chain.finalized.hash &&
+        position.size === settled
+      )
+    })
   }
 
   async #count(): Promise<void> {
