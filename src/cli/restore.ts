@@ -5,7 +5,7 @@ import type { LogHead } from '../graph/log-store.ts'
 import { LogFolder } from '../mirror/folder.ts'
 import { parseTrustPolicy, type TrustPolicy } from '../proof/trust-policy.ts'
 import { AnchorAdmin } from '../service/anchor-admin.ts'
-import { restore as bringBack, type Restored } from '../service/restore.ts'
+import { restore as bringBack, type Restored, restorePayloads } from '../service/restore.ts'
 import type { Action, Invocation } from './command.ts'
 import { withDatabase } from './database.ts'
 import { stepLines } from './progress.ts'
@@ -15,11 +15,11 @@ import { printable, table } from './text.ts'
 /** Brings back what a backup, an export or a mirror of the log holds, after all of it was verified. */
 export const restore: Action = async (call, [given = ''], options) => {
   const path = resolve(call.cwd, given)
-  const payloadsOnly = options['payloadsOnly'] === true
+  if (options['payloadsOnly'] === true) return payloadsOf(call, path)
   const { bytes, from } = await readPolicy(call, options)
   const policy = parseTrustPolicy(bytes)
   call.note(`Trusting ${printable(from)} for whose log it must be and who signs it.\n`)
-  const anchored = payloadsOnly ? null : await anchoredHead(call, policy)
+  const anchored = await anchoredHead(call, policy)
   const lines = stepLines(call)
   const restored = await withDatabase(call, (sql) =>
     bringBack({
@@ -31,12 +31,25 @@ export const restore: Action = async (call, [given = ''], options) => {
       clock: call.clock,
       signal: call.signal,
       dryRun: options['dryRun'] === true,
-      payloadsOnly,
       progress: (done, total) => lines('entries', done, total),
     }),
   )
   call.result({ folder: path, dry_run: options['dryRun'] === true, ...restored }, () => render(restored))
   call.note(next(restored, options['dryRun'] === true))
+  return undefined
+}
+
+async function payloadsOf(call: Invocation, path: string): Promise<undefined> {
+  const lines = stepLines(call)
+  const payloads = await withDatabase(call, (sql) =>
+    restorePayloads({
+      sql,
+      folder: new LogFolder(path),
+      signal: call.signal,
+      progress: (done, total) => lines('files of payloads', done, total),
+    }),
+  )
+  call.result({ folder: path, payloads }, () => table([['payloads', payloads]]))
   return undefined
 }
 

@@ -1,6 +1,6 @@
 import { type Hex, toHex } from '../core/bytes.ts'
 import { type AbiResult, type AuditEvent, textOfBytes } from './abi.ts'
-import type { RowCheck } from './chain.ts'
+import type { RowCheck } from './chain-audit.ts'
 import type { Findings } from './findings.ts'
 import { sha256Hex } from './hash.ts'
 import { hexOf, jsonRows, type Row, type Snapshot } from './rows.ts'

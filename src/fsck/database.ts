@@ -5,7 +5,8 @@ import type { MlDsa } from '../core/ml-dsa.ts'
 import { checkAnchors } from './anchors.ts'
 import { checkEdges } from './edges.ts'
 import { Findings, type FindingsState } from './findings.ts'
-import { BATCH, type Counts, LeafPass, type ReceiptKey } from './leaves.ts'
+import type { Counts, ReceiptKey } from './leaf-context.ts'
+import { BATCH, LeafPass } from './leaves.ts'
 import type { CheckpointKeySet } from './note.ts'
 import { checkReadingTables } from './reading-tables.ts'
 import { checkStrayReadings } from './readings.ts'
@@ -115,19 +116,20 @@ export async function auditDatabase(audit: DatabaseAudit): Promise<DatabaseRepor
   let savedAt = clock.now()
   const from = state?.next ?? 0
   for (let next = from; next < end; ) {
-    audit.signal?.throwIfAborted()
     progress('submissions and leaves', next, end)
     const to = Math.min(next + BATCH, end)
     await pass.batch(next, to)
     next = to
     // What is beyond the log may still change, so that a later run looks at it again.
-    if (next <= leafCount && clock.now() - savedAt >= SAVE_MS) {
+    const isStopped = audit.signal?.aborted === true
+    if (next <= leafCount && (isStopped || clock.now() - savedAt >= SAVE_MS)) {
       savedAt = clock.now()
       audit.save?.({ v: 1, subject, next, tree: tree.state(), counts, findings: findings.state() })
     }
+    audit.signal?.throwIfAborted()
   }
   progress('submissions and leaves', end, end)
-  await pass.checkTiles(tree.partial())
+  await pass.partialTiles()
   await checkLog(db, tree, end, findings)
   const pending = await checkPending(pass, db, subject, findings, (done) =>
     progress('pending submissions', done, sizes?.['pending'] ?? 0),
@@ -184,11 +186,32 @@ async function checkLog(db: Snapshot, tree: Tree, end: number, findings: Finding
       c.final_number < (select max(settled_block) from leaf l join submission u on u.id = l.submission) as wrong from cursor c`
   if (cursor?.['wrong'] === true)
     findings.add('cursor', 'the cursor', 'final_number', `from ${cursor['last']}`, cursor['final'])
+  await checkNewestCheckpoint(db, size, findings)
   const [ahead] =
     await db`select count(*)::int as count, max(size)::text as size from anchor where size > ${size}`
   if (ahead?.['count'] > 0)
     findings.warn(
       `${ahead?.['count']} anchors, up to size ${ahead?.['size']}, are ahead of this log of ${size} leaves`,
+    )
+}
+
+/** A log signs what it anchors before it anchors it, and its head as soon as it rests: neither may be missing. */
+async function checkNewestCheckpoint(db: Snapshot, size: number, findings: Findings): Promise<void> {
+  const [row] = await db`
+    select (select max(size) from checkpoint)::float8 as signed, (select max(size) from anchor where size <= ${size})::float8 as anchored`
+  const signed: number = row?.['signed'] ?? 0
+  const anchored: number = row?.['anchored'] ?? 0
+  if (anchored > signed)
+    findings.add(
+      'checkpoint',
+      'the newest',
+      'size',
+      `at least ${anchored}, which is anchored`,
+      signed || 'nothing',
+    )
+  else if (size > signed)
+    findings.warn(
+      `the newest checkpoint is of size ${signed}, the log has ${size} leaves: it is missing, or not signed yet`,
     )
 }
 

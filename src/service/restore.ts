@@ -47,8 +47,6 @@ export interface RestoreOptions {
   mlDsa: MlDsa
   clock: Clock
   signal: AbortSignal
-  /** Takes nothing but payloads, each under its own hash: for a log that goes on after this one. */
-  payloadsOnly: boolean
   /** Verifies everything and changes nothing. */
   dryRun: boolean
   progress?: (done: number, total: number) => void
@@ -87,8 +85,7 @@ export async function restore(options: RestoreOptions): Promise<Restored> {
   let done: Restored | null = null
   await sql
     .begin(async (tx) => {
-      const work = new Restoring(options, tx)
-      done = await (options.payloadsOnly ? work.payloads() : work.run())
+      done = await new Restoring(options, tx).run()
       // Nothing of a trial may stay.
       if (dryRun) throw DRY_RUN
     })
@@ -115,24 +112,6 @@ class Restoring {
   constructor(options: RestoreOptions, tx: TransactionSql) {
     this.#options = options
     this.#tx = tx
-  }
-
-  /** The payloads of a folder, whatever log it is of. */
-  async payloads(): Promise<Restored> {
-    const { folder, signal, progress } = this.#options
-    this.#manifest = await readManifest(folder)
-    if (!this.#manifest)
-      throw backupDamaged(MANIFEST_FILE, 'there is none; exports and mirrors hold no payloads')
-    const { size, root, files } = this.#manifest
-    const paths = Object.keys(files).filter((path) => path.startsWith('payloads/'))
-    let done = 0
-    for (const path of paths) {
-      signal.throwIfAborted()
-      await this.#takePayloads(path)
-      progress?.(++done, paths.length)
-    }
-    const { size: before } = await readLogHead(this.#tx)
-    return { size, root, before, ...this.#counts, anchored: null }
   }
 
   async run(): Promise<Restored> {
@@ -289,14 +268,9 @@ class Restoring {
     this.#counts.checkpoints++
   }
 
-  /** Payloads of one file, each under the hash of its bytes. */
+  /** Payloads of one file. */
   async #takePayloads(path: string): Promise<void> {
-    for await (const { sha256: name, bytes } of decodePayloads(path, this.#parts(path))) {
-      if (!equalBytes(sha256(bytes), name))
-        throw backupDamaged(path, `the payload ${toHex(name)} has another hash`)
-      await putPayload(this.#tx, name, bytes)
-      this.#counts.payloads++
-    }
+    this.#counts.payloads += await takePayloads(this.#tx, path, this.#parts(path))
   }
 
   async #takeSignatures(): Promise<void> {
@@ -321,18 +295,66 @@ class Restoring {
     return decodeLines(path, this.#parts(path))
   }
 
-  /** A file of the folder in parts, with the hash that the manifest has of it. Files that the manifest does not have are left out. */
-  async *#parts(path: string): AsyncGenerator<Uint8Array> {
-    const known = this.#manifest?.files[path]
-    if (!known) return
-    const hash = createHash('sha256')
-    for await (const part of this.#options.folder.stream(path)) {
-      hash.update(part)
-      yield part
-    }
-    const found = `0x${hash.digest('hex')}`
-    if (found !== known.sha256) throw backupDamaged(path, `its SHA-256 is ${found}, not ${known.sha256}`)
+  #parts(path: string): AsyncGenerator<Uint8Array> {
+    return checkedParts(this.#options.folder, this.#manifest, path)
   }
+}
+
+/** A file of the folder in parts, with the hash that the manifest has of it. Files that the manifest does not have are left out. */
+async function* checkedParts(
+  folder: LogFolder,
+  manifest: Manifest | null,
+  path: string,
+): AsyncGenerator<Uint8Array> {
+  const known = manifest?.files[path]
+  if (!known) return
+  const hash = createHash('sha256')
+  for await (const part of folder.stream(path)) {
+    hash.update(part)
+    yield part
+  }
+  const found = `0x${hash.digest('hex')}`
+  if (found !== known.sha256) throw backupDamaged(path, `its SHA-256 is ${found}, not ${known.sha256}`)
+}
+
+/** Stores the payloads of one file, each under the hash of its bytes; answers how many. */
+async function takePayloads(
+  tx: TransactionSql,
+  path: string,
+  parts: AsyncIterable<Uint8Array>,
+): Promise<number> {
+  let count = 0
+  for await (const { sha256: name, bytes } of decodePayloads(path, parts)) {
+    if (!equalBytes(sha256(bytes), name))
+      throw backupDamaged(path, `the payload ${toHex(name)} has another hash`)
+    await putPayload(tx, name, bytes)
+    count++
+  }
+  return count
+}
+
+/**
+ * Brings back the payloads of a backup and nothing else, each under the hash of its bytes: for a log that goes on after the one that was
+ * backed up, whose leaves are its own. Whose log it was does not matter, so nobody need be trusted. Throws `BACKUP_DAMAGED`.
+ */
+export async function restorePayloads({
+  sql,
+  folder,
+  signal,
+  progress,
+}: Pick<RestoreOptions, 'sql' | 'folder' | 'signal' | 'progress'>): Promise<number> {
+  const manifest = await readManifest(folder)
+  if (!manifest) throw backupDamaged(MANIFEST_FILE, 'there is none; exports and mirrors hold no payloads')
+  const paths = Object.keys(manifest.files).filter((path) => path.startsWith('payloads/'))
+  return (await sql.begin(async (tx) => {
+    let count = 0
+    for (const [i, path] of paths.entries()) {
+      signal.throwIfAborted()
+      count += await takePayloads(tx, path, checkedParts(folder, manifest, path))
+      progress?.(i + 1, paths.length)
+    }
+    return count
+  })) as number
 }
 
 interface Noted extends Checkpoint {

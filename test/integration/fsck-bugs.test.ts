@@ -28,8 +28,8 @@ vi.mock('../../src/receipt/judge.ts', async (load) => {
   const real = await load<typeof import('../../src/receipt/judge.ts')>()
   return {
     ...real,
-    judge: (...given: Parameters<typeof real.judge>) => {
-      const judgement = real.judge(...given)
+    *judging(...given: Parameters<typeof real.judging>): ReturnType<typeof real.judging> {
+      const judgement = yield* real.judging(...given)
       const wrong = planted.bug === 'verdict' && judgement.reason === 'SCHEMA_INVALID'
       return wrong ? { ...judgement, verdict: 'accepted' as const, reason: null } : judgement
     },

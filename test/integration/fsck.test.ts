@@ -5,15 +5,19 @@ import { Readable } from 'node:stream'
 import type { TransactionSql } from 'postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/run.ts'
-import { type Hex, toHex } from '../../src/core/bytes.ts'
+import { type Hex, sha256, toHex } from '../../src/core/bytes.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import type { AuditState } from '../../src/fsck/database.ts'
+import { mlDsa } from '../../src/core/ml-dsa-native.ts'
+import type { AuditState, DatabaseReport } from '../../src/fsck/database.ts'
+import type { ReceiptKey } from '../../src/fsck/leaf-context.ts'
 import { readLogHead } from '../../src/graph/log-store.ts'
+import { signEntry } from '../../src/receipt/sign.ts'
 import { startApi } from '../support/api.ts'
-import { CHAIN_ONLY, corruptor, seeded } from '../support/corrupt.ts'
+import { openShell } from '../support/cli.ts'
+import { CHAIN_ONLY, corruptor, LOG_TABLES, OTHER_TABLES, seeded } from '../support/corrupt.ts'
 import { audit, auditChain, logged, SETTLED, submitEveryKind } from '../support/fsck.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
-import { reading, type Station, startIndexer, startWorld, type World } from '../support/world.ts'
+import { reading, type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
 
 let world: World
 let database: TestDatabase
@@ -42,6 +46,14 @@ afterAll(async () => {
 })
 
 const UNDO = new Error('undo')
+/** Carries a report out of a savepoint that is to be undone. */
+class Done extends Error {
+  readonly report: DatabaseReport
+  constructor(report: DatabaseReport) {
+    super('done')
+    this.report = report
+  }
+}
 
 /** Runs `work` after a statement whose effects nobody sees afterwards; answers null where the statement changed nothing. */
 async function changed<T>(
@@ -63,26 +75,36 @@ async function changed<T>(
   return result
 }
 
-/** Makes random corruptions until `count` were looked at; answers those that `find` did not see. */
+/** Makes random corruptions until `count` were looked at; answers those that `find` did not see, and how many were made of each table. */
 async function missed(
   count: number,
-  find: (tx: TransactionSql) => Promise<number>,
+  tables: readonly string[],
+  find: (tx: TransactionSql, column: string) => Promise<number>,
   only?: readonly string[],
-): Promise<string[]> {
+): Promise<{ out: string[]; made: Record<string, number> }> {
   const random = seeded(Number(process.env['SEED'] ?? 1))
   const out: string[] = []
+  const made: Record<string, number> = {}
   await database.sql.begin(async (tx) => {
-    const next = await corruptor(tx, random, only)
-    for (let made = 0; made < count; ) {
+    const next = await corruptor(tx, random, tables, only)
+    for (let looked = 0; looked < count; ) {
       const { table, column, statement } = next()
-      const differences = await changed(tx, statement, find)
+      const name = `${table}.${column}`
+      const differences = await changed(tx, statement, (within) => find(within, name))
       if (differences === null) continue
-      made++
-      if (differences === 0) out.push(`${table}.${column}: ${statement}`)
+      looked++
+      made[table] = (made[table] ?? 0) + 1
+      if (differences === 0) out.push(`${name}: ${statement}`)
     }
   })
-  return out
+  return { out, made }
 }
+
+/** Differences that an audit finds: of the database alone, and for what only the chain can show, from the chain. */
+const differences = async (tx: TransactionSql, column: string): Promise<number> =>
+  CHAIN_ONLY.includes(column)
+    ? (await auditChain(world, tx, store)).findings.differences
+    : (await audit(tx)).findings.differences
 
 const inSnapshot = <T>(work: (tx: TransactionSql) => Promise<T>) =>
   database.sql.begin('isolation level repeatable read read only', work) as Promise<T>
@@ -101,9 +123,83 @@ describe('from the database', () => {
     })
   })
 
-  it('finds each of 1,000 random corruptions', async () => {
-    expect(await missed(1_000, async (tx) => (await audit(tx)).findings.differences)).toEqual([])
+  it('finds each of 1,000 random corruptions of what the log is made of', async () => {
+    const { out, made } = await missed(1_000, LOG_TABLES, differences)
+    expect(out).toEqual([])
+    for (const table of LOG_TABLES) expect(made[table], table).toBeGreaterThan(90)
   }, 600_000)
+
+  it('finds each of 300 random corruptions of other tables', async () => {
+    expect((await missed(300, OTHER_TABLES, differences)).out).toEqual([])
+  }, 600_000)
+
+  it('notices that the newest checkpoints are missing', async () => {
+    const report = (statement: string) =>
+      database.sql.begin((tx) => changed(tx, statement, (within) => audit(within)))
+    const anchored = await report('delete from checkpoint where size = (select max(size) from checkpoint)')
+    expect(anchored?.findings.first).toEqual([
+      {
+        table: 'checkpoint',
+        row: 'the newest',
+        field: 'size',
+        expected: `at least ${SIZE}, which is anchored`,
+        found: String(SETTLED),
+      },
+    ])
+    const all = await report('delete from checkpoint')
+    expect(all?.findings.first).toMatchObject([{ row: 'the newest', found: 'nothing' }])
+    // One that nothing was anchored under may only not be signed yet.
+    const unsigned = await database.sql.begin(async (tx) =>
+      changed(tx, `delete from anchor where size = ${SIZE}`, (one) =>
+        changed(one, `delete from checkpoint where size = ${SIZE}`, (within) => audit(within)),
+      ),
+    )
+    expect(unsigned?.findings).toMatchObject({
+      differences: 0,
+      firstWarnings: [expect.stringContaining(`the newest checkpoint is of size ${SETTLED}`)],
+    })
+  })
+
+  it('verifies receipt signatures by the keys that may sign at their index', async () => {
+    const seed = new Uint8Array(32).fill(77)
+    const publicKey = mlDsa.publicKey(65, seed)
+    const report = (statement: string, receiptKeys: ReceiptKey[]) =>
+      database.sql.begin(async (tx) => {
+        const result = await tx
+          .savepoint(async (within) => {
+            const [row] = await within`select entry from leaf where index = 3`
+            const signature = signEntry(new Uint8Array(row?.['entry']), seed, mlDsa)
+            await within`insert into receipt_signature (index, key_id, signature) values (3, ${sha256(publicKey)}, ${signature})`
+            await within.unsafe(statement)
+            throw new Done(await audit(within, { receiptKeys }))
+          })
+          .catch((error: unknown) => error as Done)
+        return (result as Done).report
+      })
+    const key = (fromIndex: number | null, toIndex: number | null) => ({ publicKey, fromIndex, toIndex })
+    const good = await report('select 1', [key(3, 3)])
+    expect([good.findings.first, good.counts.receiptSignatures]).toEqual([[], 1])
+    const fields = async (statement: string, ...keys: ReceiptKey[]) =>
+      (await report(statement, keys)).findings.first.map(({ row, field }) => `${row} ${field}`)
+    expect(await fields('select 1', key(0, 2))).toEqual(['index 3 key_id'])
+    expect(await fields('select 1', key(4, null))).toEqual(['index 3 key_id'])
+    expect(
+      await fields('select 1', { ...key(0, null), publicKey: mlDsa.publicKey(65, new Uint8Array(32)) }),
+    ).toEqual(['index 3 key_id'])
+    const flip =
+      'update receipt_signature set signature = set_bit(signature, 900, 1 - get_bit(signature, 900))'
+    expect(await fields(flip, key(0, null))).toEqual(['index 3 signature'])
+    // Of a key that was replaced after another leaf, and by the one that came then.
+    expect(
+      await fields('select 1', key(0, 3), {
+        ...key(0, null),
+        publicKey: mlDsa.publicKey(65, new Uint8Array(32)),
+      }),
+    ).toEqual([])
+    expect(await fields('update receipt_signature set index = 2', key(0, null))).toEqual([
+      'index 2 signature',
+    ])
+  })
 
   it('names submission, field and both values', async () => {
     const id = ids['good'] as Hex
@@ -161,7 +257,8 @@ describe('from the chain', () => {
 
   it('finds changes of columns that only the chain can show', async () => {
     const find = async (tx: TransactionSql) => (await auditChain(world, tx, store)).findings.differences
-    for (const column of CHAIN_ONLY) expect(await missed(2, find, [column])).toEqual([])
+    for (const column of CHAIN_ONLY)
+      expect((await missed(2, [column.split('.')[0] as string], find, [column])).out).toEqual([])
   }, 300_000)
 
   it('tells a payload that is gone from one that is not what the leaf says', async () => {
@@ -278,6 +375,47 @@ describe('the command', () => {
       await api.close()
     }
   })
+
+  it('writes down how far it was when it is interrupted, and goes on from there', async () => {
+    const shell = openShell({
+      DATABASE_URL: database.url,
+      DUNES_RPC_URLS: world.rpcUrl,
+      DUNES_ALLOWED_PRIVATE: world.host.url.slice('http://'.length),
+    })
+    try {
+      // Nobody may read tiles for now, so that the audit is in the middle of its first batch.
+      let release = () => {}
+      const held = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const locked = database.sql.begin(async (tx) => {
+        await tx`lock table receipt_signature in access exclusive mode`
+        await held
+      })
+      const child = shell.start('fsck')
+      const said: string[] = []
+      child.stderr?.on('data', (chunk: Buffer) => said.push(chunk.toString()))
+      const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
+      await until('the audit to wait for the lock', async () => {
+        const [row] = await database.sql`
+          select 1 from pg_stat_activity where application_name = 'dunes fsck' and wait_event_type = 'Lock'`
+        return row ? true : undefined
+      })
+      child.kill('SIGINT')
+      release()
+      await locked
+      expect(await ended).toBe(3)
+      expect(said.join('')).toContain('The next run goes on from here')
+      const again = await shell.dunes('fsck')
+      expect([again.code, again.stdout]).toEqual([
+        0,
+        expect.stringMatching(new RegExp(`resumed\\s+leaves below ${SIZE} were checked by an earlier run`)),
+      ])
+      expect((await shell.dunes('fsck', '--restart')).stdout).not.toContain('resumed')
+    } finally {
+      await shell.stop()
+    }
+  }, 60_000)
 
   it('says 3 where the chain cannot be reached, and 2 without a database', async () => {
     const away = await dunes(

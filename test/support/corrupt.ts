@@ -1,7 +1,7 @@
 import type { TransactionSql } from 'postgres'
 
-/** Tables of which the database alone cannot say that the last row is missing. */
-const MAY_BE_FEWER = ['anchor', 'checkpoint', 'payload']
+/** Tables of which the database alone cannot say that a row is missing on which nothing else rests. */
+const MAY_BE_FEWER = ['anchor', 'checkpoint', 'payload', 'contributor']
 
 /** Numbers in [0, 1) from a seed (mulberry32), so that a failure can be had again. */
 export function seeded(seed: number): () => number {
@@ -21,8 +21,8 @@ export interface Corruption {
   readonly statement: string
 }
 
-/** Tables whose rows are to be corrupted. */
-export const TABLES = [
+/** What the log and its proofs are made of. */
+export const LOG_TABLES = [
   'submission',
   'reading_helium_sensors',
   'edge',
@@ -30,6 +30,9 @@ export const TABLES = [
   'tile',
   'checkpoint',
   'anchor',
+]
+/** What else an audit looks at. */
+export const OTHER_TABLES = [
   'attestation',
   'contributor',
   'contributor_key',
@@ -68,19 +71,20 @@ export const NOTES = ['payload.contributor', 'payload.stored_at']
 export async function corruptor(
   tx: TransactionSql,
   random: () => number,
+  tables: readonly string[],
   only?: readonly string[],
 ): Promise<() => Corruption> {
   const columns = await tx`
     select table_name as table, column_name as column, data_type as type from information_schema.columns
-    where table_schema = current_schema() and table_name = any(${TABLES}::text[]) order by 1, 2`
+    where table_schema = current_schema() and table_name = any(${tables as string[]}::text[]) order by 1, 2`
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)] as T
   const usable = columns.filter((c) => {
     const name = `${c['table']}.${c['column']}`
     if (only) return only.includes(name)
-    return c['column'] !== 'singleton' && !CHAIN_ONLY.includes(name) && !NOTES.includes(name)
+    return c['column'] !== 'singleton' && !NOTES.includes(name)
   })
   return () => {
-    const table = only ? (pick(usable)['table'] as string) : pick(TABLES)
+    const table = only ? (pick(usable)['table'] as string) : pick(tables)
     const { column, type } = pick(usable.filter((c) => c['table'] === table)) as unknown as Record<
       string,
       string

@@ -4,7 +4,8 @@ import { sensorRegistryAbi } from '../../src/chain/abi.ts'
 import type { Hex } from '../../src/core/bytes.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
-import { type ChainAudit, ChainAuditor, type ChainReport, subjectName } from '../../src/fsck/chain.ts'
+import { ChainAuditor, subjectName } from '../../src/fsck/chain.ts'
+import type { ChainAudit, ChainReport } from '../../src/fsck/chain-audit.ts'
 import { rowCheck } from '../../src/fsck/chain-rows.ts'
 import {
   auditDatabase,
