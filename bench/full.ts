@@ -37,7 +37,7 @@ const PATIENCE_MS = 180_000
 /** Milliseconds between two looks at how far it is. */
 const LOOK_MS = 20
 
-interface Run {
+export interface Run {
   seconds: number
   /** CPU seconds of the indexer's process, all its threads; of its main thread; of PostgreSQL. */
   cpu: number
@@ -56,7 +56,23 @@ async function indexAll(
   stored: boolean,
 ): Promise<Run> {
   const { sql, drop } = await databases.fresh()
-  if (stored) await storePayloads(sql, chain)
+  try {
+    if (stored) await storePayloads(sql, chain)
+    return await indexInto(bench, databases, sql, chain, by, 0)
+  } finally {
+    await drop()
+  }
+}
+
+/** Indexes a chain into a database whose log has `before` leaves already. */
+export async function indexInto(
+  bench: Bench,
+  databases: Databases,
+  sql: Sql,
+  chain: BenchChain,
+  by: MlDsa,
+  before: number,
+): Promise<Run> {
   const { registry, anchor, startBlock } = chain.deployment
   const indexer = createPipeline({
     deployment: chain.deployment,
@@ -89,7 +105,7 @@ async function indexAll(
       bench.check()
       rss = Math.max(rss, process.memoryUsage.rss())
       const [head] = await sql`select size from log_head`
-      if (head?.['size'] >= chain.submissions) break
+      if (head?.['size'] >= before + chain.submissions) break
       if (failure) throw failure
       must(performance.now() - started < PATIENCE_MS, 'not every submission was logged in time')
     }
@@ -97,7 +113,8 @@ async function indexAll(
     const all = process.cpuUsage(cpu)
     const own = process.threadCpuUsage(main)
     const postgresAfter = cpuSecondsOf(databases.pid) ?? Number.NaN
-    const [row] = await sql`select count(*) as n from submission where verdict = 'accepted'`
+    const [row] =
+      await sql`select count(*) as n from submission where index >= ${before} and verdict = 'accepted'`
     must(row?.['n'] === chain.submissions, 'not every submission was accepted')
     return {
       seconds,
@@ -109,12 +126,11 @@ async function indexAll(
   } finally {
     stopping.abort()
     await running
-    await drop()
   }
 }
 
 /** Puts all payloads of the chain into the store, as contributors do with `PUT /v1/payloads`. */
-async function storePayloads(sql: Sql, chain: BenchChain): Promise<void> {
+export async function storePayloads(sql: Sql, chain: BenchChain): Promise<void> {
   must(chain.payloads !== null, 'the chain has no payloads')
   const file = createReadStream(chain.payloads)
   await sql.begin(async (tx) => {

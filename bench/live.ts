@@ -1,29 +1,33 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { encodeFunctionData } from 'viem'
 import { sensorRegistryAbi } from '../src/chain/abi.ts'
-import { fromHex, type Hex } from '../src/core/bytes.ts'
+import type { Hex } from '../src/core/bytes.ts'
 import { mlDsa } from '../src/core/ml-dsa-native.ts'
 import { parseMaml } from '../src/maml/parse.ts'
 import { verifyMaml } from '../src/maml/sign.ts'
 import { payloadClaim } from '../src/service/registry-client.ts'
+import { startApi } from '../test/support/api.ts'
 import type { World } from '../test/support/world.ts'
 import { against, type Figure, latency, median, must } from './measure.ts'
 import { type Databases, prepare, startParts, startPipeline } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
-/** How often the indexer looks at the chain, in milliseconds: in tests, in `dunes dev`, and by default. */
-const POLLS = [
-  { pollMs: 20, rounds: 60 },
-  { pollMs: 100, rounds: 40 },
-  { pollMs: 250, rounds: 25 },
+/**
+ * How the indexer hears of a block: over WebSocket (and by a look every second, should it be lost), or by looking every so many
+ * milliseconds: in tests and by default.
+ */
+const WAYS = [
+  { name: 'socket', pollMs: 1_000, socket: true, rounds: 100 },
+  { name: 'poll_20', pollMs: 20, socket: false, rounds: 60 },
+  { name: 'poll_250', pollMs: 250, socket: false, rounds: 20 },
 ] as const
 /** Milliseconds between two looks for the verdict: what the figures may be too high by. */
 const LOOK_MS = 1
 const PATIENCE_MS = 30_000
 
 /**
- * From the block that settles a submission to its verdict in the database, one submission at a time, blocks mined at once. The
- * verdict comes after the payload was fetched over HTTP, hashed, parsed and its signature and readings checked.
+ * From the block that settles a submission to its verdict in the answer of the REST API, one submission at a time, blocks mined at
+ * once. The verdict comes after the payload was fetched over HTTP, hashed, parsed and its signature and readings checked.
  */
 export async function benchLive(bench: Bench, databases: Databases): Promise<Figure[]> {
   bench.progress('ingest: latency of single submissions')
@@ -34,8 +38,11 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
   const key = new Map(world.stations.map((station) => [station, mlDsa.publicKey(65, station.seed)]))
   const out: Figure[] = []
   let n = 0
-  for (const { pollMs, rounds } of POLLS) {
-    const indexer = startPipeline({ world, host, sql, mlDsa, pollMs })
+  const api = await startApi({ sql, deployment: world.deployment })
+  bench.closing(() => api.close())
+  const spreadMs = (pollMs: number) => Math.min(pollMs, 250)
+  for (const { name, pollMs, socket, rounds } of WAYS) {
+    const indexer = startPipeline({ world, host, sql, mlDsa, pollMs, socket })
     const fromSent: number[] = []
     const fromMined: number[] = []
     const floor: number[] = []
@@ -50,14 +57,15 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
       const [first, second] = world.validators
       await (await first!.attest(id, true)).send()
       // Spread over the indexer's turns, the same in each run.
-      await delay((n * 7) % pollMs)
+      await delay((n * 7) % spreadMs(pollMs))
       const sent = performance.now()
       await attestSync(world, second!.account, id)
       const mined = performance.now()
       for (;;) {
-        const [row] = await sql`select verdict from submission where submission_id = ${fromHex(id)}`
-        if (row?.['verdict'] != null) {
-          must(row['verdict'] === 'accepted', 'a submission was rejected')
+        const answer = await api.get(`/v1/submissions/${id}`)
+        const { verdict } = (await answer.json()) as { verdict?: string | null }
+        if (answer.status === 200 && verdict) {
+          must(verdict === 'accepted', 'a submission was rejected')
           break
         }
         if (indexer.failed()) throw indexer.failed()
@@ -79,7 +87,7 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
     }
     await indexer.stop()
     out.push(
-      latency(`live_mined_to_verdict_poll_${pollMs}`, 'ms', fromMined, {
+      latency(`live_mined_to_visible_${name}`, 'ms', fromMined, {
         comparedWith: [
           against(
             median(fromMined),
@@ -88,9 +96,9 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
             median(floor),
           ),
         ],
-        note: `the indexer looks every ${pollMs} ms; from the answer that the settling transaction is mined`,
+        note: `${socket ? 'the node tells of each block over WebSocket' : `the indexer looks every ${pollMs} ms`}; from the answer that the settling transaction is mined to the verdict over REST`,
       }),
-      latency(`live_sent_to_verdict_poll_${pollMs}`, 'ms', fromSent, {
+      latency(`live_sent_to_visible_${name}`, 'ms', fromSent, {
         note: 'the same, from before that transaction is sent: mining and the RPC answer are in it',
       }),
     )

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { createEvmSource } from '../src/chain/evm.ts'
+import { HeadSocket } from '../src/chain/head-socket.ts'
 import { createRpc } from '../src/chain/rpc.ts'
 import { type Hex, sha256, toHex } from '../src/core/bytes.ts'
 import { systemClock } from '../src/core/clock.ts'
@@ -43,6 +44,8 @@ export interface Ingesting {
   sql: Sql
   mlDsa: MlDsa
   pollMs: number
+  /** Whether the node tells of new heads over WebSocket too. */
+  socket?: boolean
 }
 
 /** A private PostgreSQL with its ordinary settings: durable, on a unix socket. */
@@ -92,15 +95,16 @@ export function prepare(world: World, host: PayloadHost, n: number, readings: nu
 }
 
 /** The pipeline as `dunes start` composes it, but without an anchor writer. */
-export function startPipeline({ world, host, sql, mlDsa: by, pollMs }: Ingesting): {
+export function startPipeline({ world, host, sql, mlDsa: by, pollMs, socket }: Ingesting): {
   stop(): Promise<void>
   failed(): unknown
 } {
   const { registry, anchor, startBlock } = world.deployment
   const rpc = createRpc({ urls: [world.rpcUrl], chainId: 31337 })
+  const source = createEvmSource({ registry, anchor, startBlock, pollMs }, { rpc })
   const pipeline = createPipeline({
     deployment: world.deployment,
-    source: createEvmSource({ registry, anchor, startBlock, pollMs }, { rpc }),
+    source,
     fetcher: createPayloadFetcher({ ...FETCHES, allowedPrivate: [host.url.slice('http://'.length)] }),
     sql,
     mlDsa: by,
@@ -115,6 +119,11 @@ export function startPipeline({ world, host, sql, mlDsa: by, pollMs }: Ingesting
   const running = pipeline.run(stopping.signal).catch((error) => {
     failure = error
   })
+  if (socket)
+    void new HeadSocket(
+      { url: world.rpcUrl.replace('http', 'ws') },
+      { wake: () => source.wake(), clock: systemClock },
+    ).run(stopping.signal)
   return {
     failed: () => failure,
     async stop() {

@@ -27,6 +27,8 @@ export interface ChainPlan {
   folder: string
   /** Before the payload's number in each URI. */
   uriBase: string
+  /** The registry's index of the first settled submission, 0 unless told: more where a database is filled already. */
+  firstIndex?: number
 }
 
 export const CHAIN_ID = 31_337
@@ -172,6 +174,7 @@ export async function generateChain(
   plan: ChainPlan,
   progress: (line: string) => void,
 ): Promise<GeneratedChain> {
+  const { firstIndex = 0 } = plan
   const contributors = makeContributors(plan)
   const validators = [0, 1].map((n) => hex(sha(`validator ${n} of ${plan.seed}`).subarray(0, 20)))
   const setup = setupLogs(contributors, validators)
@@ -278,7 +281,7 @@ export async function generateChain(
         keyId,
         submittedBlock: blockOf(n * EVENTS_EACH),
         seq: seq.count,
-        index: n,
+        index: firstIndex + n,
         outcome: 'validated',
       })
       const owner: Hex = `0x${word(account)}`
@@ -303,7 +306,7 @@ export async function generateChain(
         ...validators.map((validator) => log([TOPIC.attested, id, `0x${word(validator)}`], `0x${word(1)}`)),
         log(
           [TOPIC.settled, id, owner],
-          abiEncode([word(n), word(nonce), word(1), word(record), word(seq.acc)]),
+          abiEncode([word(firstIndex + n), word(nonce), word(1), word(record), word(seq.acc)]),
         ),
       )
     }
