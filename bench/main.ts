@@ -2,8 +2,10 @@ import { parseArgs } from 'node:util'
 import { DunesError, describeError } from '../src/core/error.ts'
 import { readEnvironment } from './environment.ts'
 import { benchGas } from './gas.ts'
+import { benchGrowth } from './growth.ts'
 import { benchIngest } from './ingest.ts'
 import { benchJudge } from './judge.ts'
+import { benchLoad } from './load.ts'
 import { benchLog } from './log.ts'
 import { benchMaml } from './maml.ts'
 import { benchMcp } from './mcp.ts'
@@ -41,7 +43,7 @@ const GROUPS: Readonly<
     about: 'the same history by Ponder 0.17.7, which is installed for it',
     onDemand: true,
     run: (bench) =>
-      benchSync(bench, { name: 'backfill_100k_dense', events: 100_000, sparse: false, runs: 3, peer: true }),
+      benchSync(bench, { name: 'backfill_100k_dense', events: 100_000, sparse: false, runs: 2, peer: true }),
   },
   million: {
     about: 'a million events, 130 a block',
@@ -49,6 +51,12 @@ const GROUPS: Readonly<
     run: (bench) =>
       benchSync(bench, { name: 'backfill_1m_dense', events: 1_000_000, sparse: false, runs: 1, peer: false }),
   },
+  growth: {
+    about: 'ingest into a database of 10 million submissions; DUNES_BENCH_GROWTH sets another number',
+    onDemand: true,
+    run: benchGrowth,
+  },
+  load: { about: 'latency at half of the capacity, 1,000 contributors', onDemand: true, run: benchLoad },
   sparse: {
     about: '100,000 events, one in 20 blocks',
     onDemand: true,
