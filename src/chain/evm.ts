@@ -87,6 +87,8 @@ class EvmSource implements ChainSource {
   readonly #rpc: RpcPool
   /** Where this look's answers come from: one place, so that they belong together. */
   #now: PinnedRpc
+  /** Where the last step came from. */
+  #from: PinnedRpc
   readonly #clock: Clock
   readonly #health: Health
   readonly #report: (report: SourceReport) => void
@@ -104,7 +106,7 @@ class EvmSource implements ChainSource {
   constructor(settings: EvmSourceSettings, deps: EvmSourceDeps) {
     this.#settings = settings
     this.#rpc = deps.rpc
-    this.#now = deps.rpc.pin()
+    this.#now = this.#from = deps.rpc.pin()
     this.#clock = deps.clock ?? systemClock
     this.#health = new Health(this.#clock, deps.random ?? Math.random)
     this.#report = deps.report ?? (() => {})
@@ -142,6 +144,10 @@ class EvmSource implements ChainSource {
     const known = this.#widths.get(endpoint) ?? new RangeWidth(this.#settings.ranges ?? RANGE_LIMITS)
     this.#widths.set(endpoint, known)
     return known
+  }
+
+  distrust(why: string): void {
+    this.#from.blame(inconsistent(why))
   }
 
   wake(): void {
@@ -314,6 +320,7 @@ class EvmSource implements ChainSource {
       this.#succeeded()
       const tip = refOf(run.tip)
       known.append(tip)
+      this.#from = run.rpc
       yield { kind: 'append', blocks: run.blocks, tip }
       known.settle(tip)
       yield { kind: 'final', upTo: tip }
@@ -379,6 +386,7 @@ class EvmSource implements ChainSource {
     if (!start) return
     const tip = refOf(rest.at(-1) ?? start)
     for (const block of read) known.append(refOf(block))
+    this.#from = this.#now
     yield { kind: 'append', blocks: [start, ...rest], tip }
   }
 

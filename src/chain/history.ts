@@ -11,6 +11,8 @@ import { type ChainBlock, ChainError } from './source.ts'
 export interface HistoryRun {
   readonly blocks: readonly [ChainBlock, ...ChainBlock[]]
   readonly tip: ChainBlock
+  /** Where it was read. */
+  readonly rpc: PinnedRpc
 }
 
 export type SplitReport = (range: { from: number; to: number; error: ChainError }) => void
@@ -102,7 +104,7 @@ async function assemble(
   }
   const [first, ...rest] = blocks
   if (!first) throw inconsistent(`the endpoint has no block ${from}`)
-  return { blocks: [first, ...rest], tip: rest.at(-1) ?? first }
+  return { blocks: [first, ...rest], tip: rest.at(-1) ?? first, rpc: context.rpc }
 }
 
 /**

@@ -186,6 +186,8 @@ export interface ChainSource {
   /** The block of the canonical chain at this height now, null when there is none. */
   blockAt(number: number, signal?: AbortSignal): Promise<BlockRef | null>
   status(): SourceStatus
+  /** Told that the last step contradicts what was given before: where it came from is left for a while, if there is another place. */
+  distrust(why: string): void
   /** Looks for a new head now instead of at the next poll: for whoever knows that a block was just made. */
   wake(): void
 }

@@ -1,5 +1,6 @@
 import type { BlockRef, ChainSource } from '../chain/source.ts'
 import type { Clock } from '../core/clock.ts'
+import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Wake } from '../core/wake.ts'
@@ -37,7 +38,14 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
     batches.flush()
     switch (step.kind) {
       case 'append': {
-        await applyBlocks(sql, step.blocks, deps.context)
+        try {
+          await applyBlocks(sql, step.blocks, deps.context)
+        } catch (error) {
+          // A hole in what the contracts number: the endpoint left something out.
+          if (error instanceof DunesError && error.code === 'GRAPH_INCONSISTENT')
+            source.distrust(error.message)
+          throw error
+        }
         tip = step.tip.hash
         const events = step.blocks.reduce((sum, block) => sum + block.events.length, 0)
         metrics.blocks.inc(step.blocks.length)

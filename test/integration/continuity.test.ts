@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ChainBlock, ChainEvent } from '../../src/chain/source.ts'
+import type { Hex } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { applyBlocks } from '../../src/graph/apply.ts'
 import { readPosition } from '../../src/graph/cursor.ts'
 import { ALICE, BOB, deployment, fillGraph, hashOf, SCHEMA, submissionId } from '../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { startRpcProxy } from '../support/rpc-proxy.ts'
+import { reading, startIndexer, startWorld, until } from '../support/world.ts'
 
 // The made-up graph holds 4 submissions, Alice's 0 and 2 and Bob's 1 and 3, of which the first three are settled.
 let database: TestDatabase
@@ -113,5 +116,65 @@ describe('a run of events that leaves one out', () => {
     ])
     await apply([updated(1), updated(2), key(1)])
     await expect(apply([submitted(3)])).rejects.toThrow('number 4 was due')
+  })
+})
+
+describe('an endpoint that leaves single logs out', () => {
+  it('is found by the running numbers and left, and another one tells the rest', async () => {
+    const world = await startWorld(3)
+    const liar = await startRpcProxy(world.rpcUrl)
+    const fresh = await testDatabase({ max: 8 })
+    try {
+      // All in one block each, so that its bloom says nothing of the one that is missing.
+      await world.rpc('evm_setAutomine', [false])
+      const ids: string[] = []
+      const sent = world.stations.map((station, i) =>
+        world.submit(station, world.payload(station, [reading(station.sensor, i)])),
+      )
+      await until('all to be sent', async () => {
+        const pool = await world.rpc<{ pending: string }>('txpool_status')
+        return Number(pool.pending) === 3 ? true : undefined
+      })
+      await world.mine(1)
+      await world.rpc('evm_setAutomine', [true])
+      for (const id of await Promise.all(sent)) {
+        ids.push(id)
+        await world.attest(id as Hex)
+      }
+      await world.mine(3)
+      let dropped = 0
+      liar.fault = ({ method }, { result }) => {
+        if (method !== 'eth_getLogs') return undefined
+        const logs = result as { topics: Hex[] }[]
+        // One of three: the second one's submission.
+        const kept = logs.filter(
+          (log) =>
+            !(
+              log.topics[1] === ids[1] &&
+              log.topics.length === 3 &&
+              log.topics[0] === logs.find((l) => l.topics[1] === ids[0])?.topics[0]
+            ),
+        )
+        dropped += logs.length - kept.length
+        return { result: kept }
+      }
+      const indexer = startIndexer(world, fresh.sql, { anchor: null, rpcUrls: [liar.url, world.rpcUrl] })
+      await until(
+        'three leaves',
+        async () => {
+          await world.mine(1)
+          const [row] = await fresh.sql`select size from log_head`
+          return row?.['size'] === 3 ? true : undefined
+        },
+        indexer,
+      )
+      await indexer.stop()
+      expect(dropped).toBeGreaterThan(0)
+      expect(await fresh.sql`select count(*) from submission`).toMatchObject([{ count: 3 }])
+    } finally {
+      await fresh.stop()
+      await liar.stop()
+      await world.stop()
+    }
   })
 })

@@ -189,6 +189,8 @@ export interface IndexerOptions {
   /** Blocks until one is final; the chain's own tag unless told. */
   confirmations?: number
   recheck?: RecheckStage
+  /** The chain's endpoints; the world's own unless told. */
+  rpcUrls?: readonly string[]
   /** Most blocks of one historical range. */
   rangeBlocks?: number
   /** Further `host:port` pairs on private addresses that payloads may be fetched from. */
@@ -199,7 +201,7 @@ export interface IndexerOptions {
 export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {}): Indexer {
   const metrics = createMetrics()
   const stop = new AbortController()
-  const rpc = createRpc({ urls: [world.rpcUrl], chainId: 31337 })
+  const rpc = createRpc({ urls: options.rpcUrls ?? [world.rpcUrl], chainId: 31337 })
   const blocks = options.rangeBlocks ?? 1_000
   const source = createEvmSource(
     {
