@@ -89,6 +89,8 @@ export async function removeDevnet(dataDir: string, logger: Logger): Promise<voi
     devnet,
     join(dataDir, 'fleet', 'payloads'),
     join(dataDir, 'trust-policy.json'),
+    // Says up to which leaf of the old log replaced keys are good.
+    join(dataDir, 'keys', 'history.json'),
   ]) {
     rmSync(path, { recursive: true, force: true })
   }

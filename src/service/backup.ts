@@ -60,6 +60,8 @@ export async function backup(ctx: ServiceContext, options: BackupOptions): Promi
     path,
     signal,
     recheck,
+    // Whatever became of the chain, what is here can be saved.
+    needsChain: false,
     ...(progress && { progress: (done, total) => progress('entries', done, total) }),
   })
   const { size } = exported

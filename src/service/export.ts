@@ -1,4 +1,5 @@
 import { utf8 } from '../core/bytes.ts'
+import { DunesError } from '../core/error.ts'
 import { readPosition } from '../graph/cursor.ts'
 import { parseVkey } from '../log/vkey.ts'
 import { LogFolder } from '../mirror/folder.ts'
@@ -18,6 +19,8 @@ export interface ExportOptions {
   path: string
   signal: AbortSignal
   recheck?: boolean
+  /** False writes no trust policy where the chain does not answer, and goes on. */
+  needsChain?: boolean
   /** Told how many of the new entries are written. */
   progress?: (done: number, total: number) => void
 }
@@ -36,14 +39,17 @@ export interface Exported extends Followed {
  */
 export async function exportLog(
   ctx: ServiceContext,
-  { path, signal, recheck, progress }: ExportOptions,
+  { path, signal, recheck, needsChain = true, progress }: ExportOptions,
 ): Promise<Exported> {
   const folder = new LogFolder(path)
   const vkeys = verifierKeys(ctx)
-  const policy = await deploymentTrustPolicy(ctx)
+  const policy = await deploymentTrustPolicy(ctx).catch((error: unknown) => {
+    if (needsChain || !(error instanceof DunesError && error.exitCode === 3)) throw error
+    return null
+  })
   await latestCheckpoint(ctx)
   await folder.write('vkeys', utf8(vkeys))
-  await folder.write('trust-policy.json', utf8(`${JSON.stringify(policy, null, 2)}\n`))
+  if (policy) await folder.write('trust-policy.json', utf8(`${JSON.stringify(policy, null, 2)}\n`))
   const anchors = await writeAnchors(ctx, folder)
   const followed = await followLog({
     source: ownLog(ctx),

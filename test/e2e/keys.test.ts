@@ -25,7 +25,7 @@ beforeAll(async () => {
   await dunes.up()
   first = await dunes.anchored(41)
   await dunes.ask('prove', first, '-o', 'before.json')
-}, 90_000)
+}, 180_000)
 
 afterAll(async () => {
   await dunes?.stop()
@@ -73,7 +73,7 @@ it('replaces the receipt key while the indexer runs: the old one keeps its indic
   )
   const no = await verify('forged.json')
   expect([no.code, no.stdout]).toEqual([1, expect.stringMatching(/FAILED\s+receiptSigned/)])
-}, 60_000)
+}, 180_000)
 
 it('replaces checkpoint keys: the newest checkpoint is signed again, and old bundles still verify', async () => {
   const before = policy().checkpointVkeys
@@ -103,7 +103,7 @@ it('replaces checkpoint keys: the newest checkpoint is signed again, and old bun
   expect((await verify('renewed.json', '--policy', 'bare.json')).code).toBe(0)
   expect((await dunes.shell.dunes('fsck')).code).toBe(0)
   expect((await dunes.shell.dunes('mirror', dunes.api, 'copy')).code).toBe(0)
-}, 60_000)
+}, 180_000)
 
 it('replaces the anchoring account, through the administrator or after telling what it has to send', async () => {
   const admin = new AnchorAdmin({
@@ -135,7 +135,7 @@ it('replaces the anchoring account, through the administrator or after telling w
   })
   await dunes.ask('prove', third, '-o', 'third.json')
   expect((await verify('third.json')).code).toBe(0)
-}, 60_000)
+}, 180_000)
 
 it('lists the keys and those that were replaced, and never shows a private one', async () => {
   const { stdout } = await dunes.shell.dunes('keys', 'list')

@@ -87,6 +87,9 @@ describe('a backup', () => {
     expect(await dunes.ask('backup', 'copy')).toMatchObject({ sha256: made['sha256'] })
     expect(await dunes.ask('backup', 'secret', '--with-keys')).toMatchObject({ keys: 3 })
     expect(readFileSync(dunes.file('secret/keys/receipt.key'), 'utf8')).toContain(everything)
+    // A chain that is away keeps nobody from saving what is here.
+    const away = await dunes.ask('backup', 'offline', '--rpc-urls', 'http://127.0.0.1:9')
+    expect([away['size'], existsSync(dunes.file('offline/trust-policy.json'))]).toEqual([3, false])
     expect(await refused('restore', 'copy')).toEqual({
       code: 2,
       stderr: expect.stringContaining('an indexer is running on this database'),
@@ -109,7 +112,7 @@ describe('a restore', () => {
     await dunes.down()
     empty = await testDatabase({ migrated: false })
     use(empty.url)
-  }, 60_000)
+  }, 180_000)
   afterAll(() => empty?.stop())
 
   const copyOf = (name: string, path: string, change: (bytes: Buffer) => Buffer | null) => {
@@ -198,7 +201,7 @@ describe('a restore', () => {
       stderr: expect.stringContaining('the database has another log: its root at size 5'),
     })
     expect((await head(database.sql)).root).toBe(before.root)
-  }, 90_000)
+  }, 180_000)
 
   it('takes newer entries from an export, and goes on as if nothing had been', async () => {
     const again = await testDatabase({ migrated: false })
@@ -226,7 +229,7 @@ describe('a restore', () => {
       await dunes.down()
       await again.stop()
     }
-  }, 90_000)
+  }, 180_000)
 
   it('restores a log whose payloads are gone from its entries alone', async () => {
     const again = await testDatabase({ migrated: false })
@@ -251,7 +254,7 @@ describe('a restore', () => {
       await dunes.down()
       await again.stop()
     }
-  }, 90_000)
+  }, 180_000)
 
   it('says which leaf an entry does not fit', async () => {
     const again = await testDatabase({ migrated: false })
@@ -271,7 +274,7 @@ describe('a restore', () => {
     } finally {
       await again.stop()
     }
-  }, 60_000)
+  }, 180_000)
 })
 
 describe('the guards', () => {
@@ -311,7 +314,7 @@ describe('the guards', () => {
     await dunes.anchored(47)
     expect((await dunes.shell.dunes('doctor')).stdout).toContain('7 anchored ones are its prefix')
     await dunes.down()
-  }, 60_000)
+  }, 180_000)
 
   // A changed head is mended by the next leaf, as the tree stands on its tiles: here none is waiting.
   it.each([
@@ -372,7 +375,7 @@ describe('the guards', () => {
       for (const [path, bytes] of kept) world.host.files.set(path, bytes)
       await second.stop()
     }
-  }, 90_000)
+  }, 180_000)
 })
 
 /** Leaves that the chain has anchored. */

@@ -1,6 +1,5 @@
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { freePort } from '../../anvil/anvil.ts'
 import { devAccount, devPrivateKey } from '../../src/chain/dev-accounts.ts'
 import type { Hex } from '../../src/core/bytes.ts'
 import { AnchorAdmin, type Closure } from '../../src/service/anchor-admin.ts'
@@ -34,7 +33,7 @@ beforeAll(async () => {
   const id = await old.anchored(41)
   await old.anchored(42)
   await old.ask('prove', id, '-o', 'old.json')
-}, 90_000)
+}, 180_000)
 
 afterAll(async () => {
   await next?.stop()
@@ -115,7 +114,7 @@ it('makes every leaf anew under the successor, from the payloads of the old one'
   await old.ask('backup', 'copy')
   // Not one payload is to be had from its host any more.
   world.host.files.clear()
-  next = await runDunes(world, second?.url as string, { anchor: successor, port: await freePort() })
+  next = await runDunes(world, second?.url as string, { anchor: successor })
   const taken = await next.ask('restore', old.file('copy'), '--payloads-only')
   expect(taken).toMatchObject({ payloads: 2 })
   await next.up(() => true)
@@ -129,7 +128,7 @@ it('makes every leaf anew under the successor, from the payloads of the old one'
   await next.ask('prove', id, '-o', 'new.json')
   expect((await next.shell.dunes('verify', 'new.json', '--rpc', world.rpcUrl)).code).toBe(0)
   expect((await next.shell.dunes('fsck')).code).toBe(0)
-}, 90_000)
+}, 180_000)
 
 it('leaves what was proved under the old log proved, and to that log alone', async () => {
   expect((await old.shell.dunes('verify', 'old.json', '--rpc', world.rpcUrl)).code).toBe(0)
@@ -152,4 +151,4 @@ it('leaves what was proved under the old log proved, and to that log alone', asy
   await old.ask('prove', items[0]?.id as Hex, '-o', 'again.json')
   expect((await old.shell.dunes('verify', 'again.json', '--rpc', world.rpcUrl)).code).toBe(0)
   server.kill('SIGTERM')
-}, 60_000)
+}, 180_000)
