@@ -1,5 +1,7 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Coverage, FAULTS, Faults, isDue } from '../simulate/faults.ts'
+import { patched } from '../simulate/patch.ts'
 import { type SimPostgres, startSimPostgres } from '../simulate/postgres.ts'
 import { randomOf } from '../simulate/random.ts'
 import { simulate } from '../simulate/run.ts'
@@ -32,4 +34,16 @@ test('the same seed plans the same faults at the same occasions', () => {
   }
   expect(plan(7)).toEqual(plan(7))
   expect(plan(7)).not.toEqual(plan(8))
+})
+
+test('every planted bug fits the source as it is', () => {
+  const folder = new URL('../simulate/mutants/', import.meta.url)
+  const names = readdirSync(folder)
+  expect(names.length).toBeGreaterThan(9)
+  const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+  for (const name of names) {
+    const changed = patched(readFileSync(new URL(name, folder), 'utf8'), read)
+    expect(changed.size, name).toBeGreaterThan(0)
+    for (const [file, text] of changed) expect(text, name).not.toBe(read(file))
+  }
 })

@@ -190,6 +190,7 @@ const WAITS: Partial<Record<FaultKind, readonly [number, number]>> = {
   'database cut after a commit': [0, 20],
   'database serialization failure': [0, 20],
   'database away': [0, 300],
+  takeover: [0, 3],
   'kill before a commit': [0, 25],
   'kill inside a commit': [0, 25],
 }

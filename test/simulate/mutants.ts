@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { patched } from './patch.ts'
 
 /**
  * `npm run simulate:mutants`: puts each bug of `mutants/*.patch` into a copy of the source and counts the seeds that the simulation takes
- * to find it. Exits 1 when one is not found. The patches are unified diffs; they are applied here by their context, wherever
- * in the file it stands now, so that no tool is needed and line numbers do not matter.
+ * to find it. Exits 1 when one is not found.
  */
 const { values } = parseArgs({
   options: {
@@ -51,37 +51,6 @@ function runIn(
   return { stdout, stderr, status, seconds: Math.round((performance.now() - started) / 1000) }
 }
 
-/** Applies a unified diff below `directory`. Throws where a hunk's old lines are not there exactly once. */
-function applyPatch(patch: string, directory: string): void {
-  let file = ''
-  let hunk: { old: string[]; new: string[] } | null = null
-  const flush = () => {
-    if (!hunk) return
-    const path = join(directory, file)
-    const text = readFileSync(path, 'utf8')
-    const [before, after] = [hunk.old.join('\n'), hunk.new.join('\n')]
-    const at = text.indexOf(before)
-    if (at < 0 || text.indexOf(before, at + 1) >= 0)
-      throw new Error(`a hunk does not fit ${file}:\n${before}`)
-    writeFileSync(path, text.slice(0, at) + after + text.slice(at + before.length))
-    hunk = null
-  }
-  for (const line of patch.split('\n')) {
-    if (line.startsWith('--- ') || line.startsWith('diff ')) flush()
-    else if (line.startsWith('+++ b/')) file = line.slice('+++ b/'.length)
-    else if (line.startsWith('@@')) {
-      flush()
-      hunk = { old: [], new: [] }
-    } else if (hunk && line.startsWith('-')) hunk.old.push(line.slice(1))
-    else if (hunk && line.startsWith('+')) hunk.new.push(line.slice(1))
-    else if (hunk && line.startsWith(' ')) {
-      hunk.old.push(line.slice(1))
-      hunk.new.push(line.slice(1))
-    }
-  }
-  flush()
-}
-
 // The copy itself must be sound, or every bug would be "found".
 const control = copySource()
 const sound = runIn(control, values.control)
@@ -101,7 +70,9 @@ let missed = 0
 for (const name of patches) {
   const copy = copySource()
   try {
-    applyPatch(readFileSync(join(folder, name), 'utf8'), copy)
+    const patch = readFileSync(join(folder, name), 'utf8')
+    const changed = patched(patch, (file) => readFileSync(join(copy, file), 'utf8'))
+    for (const [file, text] of changed) writeFileSync(join(copy, file), text)
     const { stdout, stderr, status, seconds } = runIn(copy, values.seeds)
     const failed = /^seed (\d+): FAILED/m.exec(stdout)?.[1]
     if (status === 1 && failed !== undefined) {

@@ -258,6 +258,7 @@ class Run {
     }
     const alive = this.#engines.filter((engine) => engine.alive)
     this.#watch()
+    if (alive.length === 0 && draws.what < 50) this.#reorganise()
     if (alive.length === 0 && draws.more < 60) await this.#start()
     if (draws.what < 42) this.#mineNext()
     else if (draws.what < 54) {
