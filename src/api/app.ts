@@ -70,15 +70,17 @@ export function createApi(
   const methodsAt = allowedMethods(app)
   app.notFound((c) => {
     const allowed = methodsAt(c.req.path)
-    if (allowed.length === 0) {
-      throw new ApiError('ROUTE_NOT_FOUND', `there is nothing at ${c.req.path}`, {
-        hint: '/docs lists all addresses',
-      })
-    }
-    throw new ApiError('METHOD_NOT_ALLOWED', `${c.req.method} is not allowed at ${c.req.path}`, {
-      hint: `use ${allowed.join(' or ')}`,
-      headers: { Allow: allowed.join(', ') },
-    })
+    const error =
+      allowed.length === 0
+        ? new ApiError('ROUTE_NOT_FOUND', `there is nothing at ${c.req.path}`, {
+            hint: '/docs lists all addresses',
+          })
+        : new ApiError('METHOD_NOT_ALLOWED', `${c.req.method} is not allowed at ${c.req.path}`, {
+            hint: `use ${allowed.join(' or ')}`,
+            headers: { Allow: allowed.join(', ') },
+          })
+    // Answered and not thrown: what is thrown here would pass by the middleware that sets headers.
+    return problemResponse(error, c, ctx.logger)
   })
   return app
 }

@@ -30,9 +30,7 @@ export function pageRoutes(app: OpenAPIHono<ApiEnv>): void {
   // The page carries its policy itself, as it is also opened from a disk; framing can only be forbidden here.
   const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(page)?.[1] as string
   const words = readFileSync(new URL('../../llms.txt', import.meta.url), 'utf8')
-  app.openapi(llms, (c) =>
-    sendBytes(c, words, { type: 'text/plain; charset=utf-8', caching: 'revalidate' }),
-  )
+  app.openapi(llms, (c) => sendBytes(c, words, { type: 'text/plain; charset=utf-8', caching: 'revalidate' }))
   app.openapi(verify, (c) =>
     sendBytes(c, page, {
       type: 'text/html; charset=utf-8',

@@ -1,9 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { concat } from '../core/bytes.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { MAX_PAYLOAD_BYTES, storedPayload, storePayload, tooLarge } from '../service/payloads.ts'
+import { readWithin } from './body.ts'
 import { sendBytes, untrusted } from './conditional.ts'
-import { ApiError } from './problem.ts'
 import type { ApiEnv } from './request.ts'
 import { answer, bytes, COMMON, noQuery, problems, StorageReceipt } from './schemas.ts'
 
@@ -74,19 +73,7 @@ export function payloadRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): vo
 
 /** The request's body, read only as far as a payload may reach. Throws `PAYLOAD_TOO_LARGE` or `REQUEST_INVALID`. */
 async function readBody(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get('content-length') ?? 0) > MAX_PAYLOAD_BYTES) throw tooLarge()
-  const parts: Uint8Array[] = []
-  let length = 0
-  try {
-    for await (const part of request.body ?? []) {
-      length += part.length
-      if (length > MAX_PAYLOAD_BYTES) break
-      parts.push(part)
-    }
-  } catch {
-    // The client went away: nobody reads this answer, and nothing here is broken.
-    throw new ApiError('REQUEST_INVALID', 'the body ended before its end', { hint: 'send it again' })
-  }
-  if (length > MAX_PAYLOAD_BYTES) throw tooLarge()
-  return concat(...parts)
+  const bytes = await readWithin(request, MAX_PAYLOAD_BYTES)
+  if (bytes === null) throw tooLarge()
+  return bytes
 }

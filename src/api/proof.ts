@@ -1,10 +1,10 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { bodyLimit } from 'hono/body-limit'
 import type { ServiceContext } from '../service/context.ts'
 import { ServiceError } from '../service/error.ts'
 import { INCLUDES, type Include, prove, proveInclusion } from '../service/prove.ts'
 import { MANY_INCLUDES, MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { deploymentTrustPolicy } from '../service/trust-policy.ts'
+import { limitBody } from './body.ts'
 import { sendBytes } from './conditional.ts'
 import type { ApiEnv } from './request.ts'
 import { bytes, noQuery } from './schemas.ts'
@@ -114,14 +114,13 @@ export function proofRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void
   })
   app.use(
     many.path,
-    bodyLimit({
-      maxSize: MAX_REQUEST_BYTES,
-      onError: () => {
-        throw new ServiceError('PROOF_TOO_LARGE', `a request has at most ${MAX_REQUEST_BYTES} bytes`, {
+    limitBody(
+      MAX_REQUEST_BYTES,
+      () =>
+        new ServiceError('PROOF_TOO_LARGE', `a request has at most ${MAX_REQUEST_BYTES} bytes`, {
           hint: `name at most ${MAX_MANY} submissions`,
-        })
-      },
-    }),
+        }),
+    ),
   )
   app.openapi(many, async (c) => {
     const { ids, indices, include } = c.req.valid('json')

@@ -1,5 +1,4 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
-import { bodyLimit } from 'hono/body-limit'
 import { QueryError } from '../query/error.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { ServiceError } from '../service/error.ts'
@@ -7,6 +6,7 @@ import { MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { runQuery } from '../service/query.ts'
 import { QueryAnswerShape, QueryRequestShape } from '../service/query-shape.ts'
 import { parseIndices } from '../service/query-sources.ts'
+import { limitBody } from './body.ts'
 import { type ApiEnv, callerOf } from './request.ts'
 import { bytes, json, noQuery } from './schemas.ts'
 
@@ -61,14 +61,13 @@ const linked = createRoute({
 export function queryRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.use(
     query.path,
-    bodyLimit({
-      maxSize: MAX_REQUEST_BYTES,
-      onError: () => {
-        throw new QueryError('QUERY_TOO_LONG', `a request has at most ${MAX_REQUEST_BYTES} bytes`, {
+    limitBody(
+      MAX_REQUEST_BYTES,
+      () =>
+        new QueryError('QUERY_TOO_LONG', `a request has at most ${MAX_REQUEST_BYTES} bytes`, {
           hint: 'ask in several queries',
-        })
-      },
-    }),
+        }),
+    ),
   )
   app.openapi(query, async (c) => {
     const caller = callerOf(c)
