@@ -24,7 +24,7 @@ const LEGACY = '2025-11-25'
 const CLIENT = { name: 'bench', version: '1.0.0' }
 
 /** One client: what it sends is the protocol's, and nothing of it is checked, so that the server is measured and not a client library. */
-class BenchClient {
+export class BenchClient {
   readonly #url: URL
   readonly #modern: boolean
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })

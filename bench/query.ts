@@ -14,6 +14,7 @@ import { createQuerySessions } from '../src/service/query-sessions.ts'
 import { deployment, fillGraph } from '../test/support/graph.ts'
 import { HONEST } from '../test/support/honest-queries.ts'
 import { asRole } from '../test/support/query.ts'
+import { BenchClient } from './mcp.ts'
 import { type Figure, latency, measure, must } from './measure.ts'
 import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
@@ -125,6 +126,8 @@ export async function benchQueries(bench: Bench): Promise<Figure[]> {
     signature_verification: 'CRYSTALS-Dilithium',
   })
   let rows = 0
+  const mcp = new BenchClient(api.url, true)
+  bench.closing(() => mcp.close())
   const ways: Record<string, (query: string) => Promise<unknown>> = {
     sql: (query) =>
       session.unsafe(guardQuery(query, CATALOG, ALL, PAGE).sql, [], { simple: false } as object),
@@ -143,8 +146,9 @@ export async function benchQueries(bench: Bench): Promise<Figure[]> {
       )
       await response.json()
     },
+    mcp: (query) => mcp.ask('tools/call', { name: 'query_sensor_data', arguments: body(query) }),
   }
-  const took: Record<string, number[]> = { sql: [], answer: [], rest: [] }
+  const took: Record<string, number[]> = { sql: [], answer: [], rest: [], mcp: [] }
   for (let n = -20; n < ASKED; n++) {
     bench.check()
     for (const [name, way] of Object.entries(ways)) {
@@ -171,6 +175,7 @@ export async function benchQueries(bench: Bench): Promise<Figure[]> {
       note: 'guard, transaction, rows, and where each comes from',
     }),
     latency('seed_query_rest_10m', 'ms', took['rest'] ?? [], { note: 'the same over HTTP' }),
+    latency('seed_query_mcp_10m', 'ms', took['mcp'] ?? [], { note: 'the same as a tool call over MCP' }),
     await once('first_page_10m', 'select * from helium_sensors'),
     await once(
       'hourly_means_of_a_sensor_10m',
