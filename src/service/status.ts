@@ -88,7 +88,10 @@ export interface Status {
 
 /** How far everything is. */
 export async function readStatus(ctx: ServiceContext): Promise<Status> {
-  const [position, totals] = await Promise.all([readPosition(ctx.sql), readTotals(ctx)])
+  // From one snapshot, so that the counts are those of the block that is named.
+  const [position, totals] = await ctx.sql.begin('isolation level repeatable read read only', (sql) =>
+    Promise.all([readPosition(sql), readTotals({ sql })]),
+  )
   const source = ctx.source()
   const indexing = ctx.indexing()
   const head = source?.head ?? null

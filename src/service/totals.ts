@@ -1,5 +1,5 @@
 import type { Reason } from '../core/reason.ts'
-import type { ServiceContext } from './context.ts'
+import type { Db } from '../graph/cursor.ts'
 
 /** Counts of all submissions as of one moment. `final`, `logged` and `anchored` are how far the indices have come. */
 export interface Totals {
@@ -20,7 +20,7 @@ export interface Totals {
  * Every total that is told anywhere, from the one view `totals`; null before any block was indexed, when nobody knows. Each count comes
  * from an index that holds only what is counted, never from all submissions.
  */
-export async function readTotals({ sql }: Pick<ServiceContext, 'sql'>): Promise<Totals | null> {
+export async function readTotals({ sql }: { sql: Db }): Promise<Totals | null> {
   const [row] = await sql`select * from totals where exists (select 1 from cursor)`
   return row ? ({ ...row } as Totals) : null
 }
