@@ -56,7 +56,7 @@ const ASKED = 300
 const START = Date.UTC(2025, 9, 1)
 
 /** A table as an indexer leaves it: each sensor reads once a minute, about seventeen of them in the same second. */
-async function fillReadings(sql: Sql): Promise<void> {
+export async function fillReadings(sql: Sql): Promise<void> {
   await fillGraph(sql, { submitted: 2, settled: 0, final: 0, logged: 0, anchored: 0 })
   await sql.unsafe(`
     delete from edge; delete from submission;

@@ -1,3 +1,4 @@
+import type { Row } from 'postgres'
 import type { Db } from '../graph/cursor.ts'
 
 /** The states of a submission, in the order in which it passes them. */
@@ -19,16 +20,25 @@ export interface Bounds {
   anchored: number
 }
 
-/** Reads the bounds in one statement, so that they belong together. */
-export async function readBounds(sql: Db): Promise<Bounds> {
+/** The bounds as one row, for {@link boundsOf}: part of a larger statement, they belong to the same moment as the rest of it. */
+export const selectBounds = (sql: Db) =>
   // `offset 0` keeps the planner from walking the index of all submissions in search of the first unfinal one.
-  const [row] = await sql`
+  sql`
     select coalesce((select max(index) + 1 from submission), 0)::bigint as settled,
            (select min(index) from (
               select index from submission where settled_block > coalesce((select final_number from cursor), -1) offset 0
             ) as unfinal) as unfinal,
            coalesce((select size from log_head), 0)::bigint as logged,
            coalesce((select max(size) from anchor where block <= (select final_number from cursor)), 0)::bigint as anchored`
+
+/** Reads the bounds in one statement, so that they belong together. */
+export async function readBounds(sql: Db): Promise<Bounds> {
+  const [row] = await selectBounds(sql)
+  return boundsOf(row)
+}
+
+/** The bounds in a row that {@link selectBounds} gave. */
+export function boundsOf(row: Row | undefined): Bounds {
   const settled = row?.['settled'] as number
   const logged = row?.['logged'] as number
   return {

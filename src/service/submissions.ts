@@ -6,7 +6,16 @@ import { OUTCOMES } from '../graph/schema.ts'
 import { formatSeconds } from '../maml/time.ts'
 import { judgeUri } from '../payload/uri.ts'
 import type { Outcome, Verdict } from '../receipt/entry.ts'
-import { type Bounds, indexRange, readBounds, STATES, type State, stateOf } from './bounds.ts'
+import {
+  type Bounds,
+  boundsOf,
+  indexRange,
+  readBounds,
+  STATES,
+  type State,
+  selectBounds,
+  stateOf,
+} from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { notFound, ServiceError } from './error.ts'
 import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
@@ -186,10 +195,12 @@ export interface FoundSubmission {
 /** One submission. Throws `BAD_ID` or `NOT_FOUND`. */
 export async function findSubmission(ctx: ServiceContext, id: string): Promise<FoundSubmission> {
   const hex = readSubmissionId(id)
-  // The bounds first: a verdict is never older than the state that it stands beside.
-  const bounds = await readBounds(ctx.sql)
-  const [row] = await ctx.sql`${columns(ctx)} where s.submission_id = ${fromHex(hex)}`
+  // One statement, so one moment: a verdict is never older than the state that it stands beside.
+  const [row] = await ctx.sql`
+    select found.*, bounds.* from (${columns(ctx)} where s.submission_id = ${fromHex(hex)}) as found
+    cross join (${selectBounds(ctx.sql)}) as bounds`
   if (!row) throw notFound('submission', hex)
+  const bounds = boundsOf(row)
   return { key: row['id'], item: present(row, bounds, ctx.deployment.chain), bounds }
 }
 
