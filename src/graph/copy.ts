@@ -138,11 +138,37 @@ export class CopyRows {
   }
 }
 
-/** What the driver's queries have besides their types: whoever holds `reject` hears of errors. */
-interface Running {
-  writable(): Promise<Writable>
-  readable(): Promise<Readable>
+/** What the driver's queries have besides their types. */
+interface Running<Stream> {
+  writable(): Promise<Stream>
+  readable(): Promise<Stream>
+  resolve: (stream: Stream) => void
   reject: (error: unknown) => void
+}
+
+/**
+ * Runs a query that answers with a stream, which `take` is given. The driver has answered by the time that the server refuses a row or
+ * the connection is lost: it tells nobody of the one, and of the other it tells the stream, perhaps before a promise could hand it over.
+ */
+function streamed<Stream extends Readable | Writable, Result>(
+  query: unknown,
+  way: 'readable' | 'writable',
+  take: (stream: Stream, resolve: (result: Result) => void) => void,
+): Promise<Result> {
+  const running = query as Running<Stream>
+  return new Promise((resolve, reject) => {
+    const { resolve: answer, reject: fail } = running
+    running.resolve = (stream) => {
+      // It answers once more when all is done, with a result that is no stream.
+      if (!Array.isArray(stream)) stream.on('error', reject)
+      answer(stream)
+    }
+    running.reject = (error) => {
+      fail(error)
+      reject(error)
+    }
+    running[way]().then((stream) => take(stream, resolve), reject)
+  })
 }
 
 /**
@@ -151,20 +177,8 @@ interface Running {
  */
 export function copyIn(tx: TransactionSql, target: string, rows: CopyRows): Promise<void> {
   if (rows.rows === 0) return Promise.resolve()
-  const query = tx.unsafe(`copy ${target} from stdin (format binary)`) as unknown as Running
-  return new Promise((resolve, reject) => {
-    // The driver has answered the query with its stream by the time that a row is refused or the connection is lost, and then
-    // tells neither of them.
-    const tell = query.reject
-    query.reject = (error) => {
-      tell(error)
-      reject(error)
-    }
-    query.writable().then((stream) => {
-      stream.once('error', reject)
-      stream.end(rows.finish(), resolve)
-    }, reject)
-  })
+  const query = tx.unsafe(`copy ${target} from stdin (format binary)`)
+  return streamed<Writable, void>(query, 'writable', (stream, resolve) => stream.end(rows.finish(), resolve))
 }
 
 /**
@@ -172,36 +186,28 @@ export function copyIn(tx: TransactionSql, target: string, rows: CopyRows): Prom
  * big-endian, null for null. Each is memory of its own, so that keeping one keeps nothing else.
  */
 export function copyOut(sql: Db, query: string): Promise<(Uint8Array | null)[][]> {
-  const running = sql.unsafe(`copy (${query}) to stdout (format binary)`) as unknown as Running
-  return new Promise((resolve, reject) => {
-    const tell = running.reject
-    running.reject = (error) => {
-      tell(error)
-      reject(error)
-    }
-    running.readable().then((stream) => {
-      const rows: (Uint8Array | null)[][] = []
-      let first = true
-      stream.on('error', reject)
-      stream.on('end', () => resolve(rows))
-      // The server sends each row as one message, the header before the first one and the trailer by itself.
-      stream.on('data', (message: Buffer) => {
-        let at = first ? HEADER.length : 0
-        first = false
-        while (at < message.length) {
-          const columns = message.readInt16BE(at)
-          at += 2
-          if (columns < 0) return
-          const row: (Uint8Array | null)[] = []
-          for (let i = 0; i < columns; i++) {
-            const length = message.readInt32BE(at)
-            at += 4
-            row.push(length < 0 ? null : new Uint8Array(message.subarray(at, at + Math.max(0, length))))
-            at += Math.max(0, length)
-          }
-          rows.push(row)
+  const running = sql.unsafe(`copy (${query}) to stdout (format binary)`)
+  return streamed<Readable, (Uint8Array | null)[][]>(running, 'readable', (stream, resolve) => {
+    const rows: (Uint8Array | null)[][] = []
+    let first = true
+    stream.on('end', () => resolve(rows))
+    // The server sends each row as one message, the header before the first one and the trailer by itself.
+    stream.on('data', (message: Buffer) => {
+      let at = first ? HEADER.length : 0
+      first = false
+      while (at < message.length) {
+        const columns = message.readInt16BE(at)
+        at += 2
+        if (columns < 0) return
+        const row: (Uint8Array | null)[] = []
+        for (let i = 0; i < columns; i++) {
+          const length = message.readInt32BE(at)
+          at += 4
+          row.push(length < 0 ? null : new Uint8Array(message.subarray(at, at + Math.max(0, length))))
+          at += Math.max(0, length)
         }
-      })
-    }, reject)
+        rows.push(row)
+      }
+    })
   })
 }

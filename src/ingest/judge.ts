@@ -41,8 +41,11 @@ const BATCH = 256
 const SLICE_MS = 100
 /** Milliseconds of checks after which others get a turn on this thread. */
 const YIELD_MS = 10
-/** Payloads that are checked side by side: while the cores are busy with signatures, the next ones are parsed. */
-const LANES = 2 * Math.max(2, availableParallelism())
+/**
+ * Payloads that are checked side by side. While the cores are busy with signatures the next ones are parsed; so many that the threads
+ * never run dry, as waking one costs this thread as much as parsing does, and so few that a file or a name waits for milliseconds only.
+ */
+const LANES = 16 * availableParallelism()
 /** Public keys and schema files that are kept. Anybody may register some; those in use are few. */
 const KEYS = 4_096
 const SCHEMAS = 256
@@ -364,7 +367,9 @@ export class JudgeStage {
   async #judge(taken: readonly Search[]): Promise<Found[]> {
     // The owners may have put bytes into our store, whatever the hosts do.
     await this.#findStored(taken)
-    await this.#readKeysAndSchemas(taken)
+    // What a host still delivers from now on comes too late: a verdict is about what was there when its batch began.
+    const bytesOf = new Map(taken.map((search) => [search, search.bytes]))
+    const known = await this.#readKeysAndSchemas(taken.filter(({ bytes }) => bytes !== null))
     const { clock } = this.#deps
     const verdicts: Found[] = []
     const started = clock.now()
@@ -377,7 +382,7 @@ export class JudgeStage {
           search.taken = false
           continue
         }
-        verdicts.push(await this.#verdict(search))
+        verdicts.push(await this.#verdict(search, bytesOf.get(search) ?? null, known))
         if (performance.now() - yielded > YIELD_MS) {
           await setImmediate()
           yielded = performance.now()
@@ -388,15 +393,15 @@ export class JudgeStage {
     return verdicts
   }
 
-  async #verdict(search: Search): Promise<Found> {
+  async #verdict(search: Search, bytes: Uint8Array | null, known: Known): Promise<Found> {
     const { metrics, chain } = this.#deps
-    const { due, bytes, uri, statement } = search
+    const { due, uri, statement } = search
     if (statement && !statement.observed && uri !== null && !bytes)
-      return { search, judgement: restoredJudgement(statement), restored: true, schema: null }
+      return { search, bytes, judgement: restoredJudgement(statement), restored: true, schema: null }
     const { keys } = due
     const key = keys.findLast((candidate) => candidate.keyId === due.keyId) ?? null
-    const schema = this.#schemas.get(due.policy)?.get(due.schemaSha256) ?? null
-    const publicKey = (of: RegisteredKey) => this.#keys.get(of.keyId) ?? NO_BYTES
+    const schema = bytes ? known.schema(due) : null
+    const publicKey = (of: RegisteredKey) => (bytes ? known.key(of.keyId) : NO_BYTES)
     const end = metrics.judgeSeconds.startTimer()
     const steps = judging(
       {
@@ -420,7 +425,7 @@ export class JudgeStage {
     let step = steps.next()
     while (!step.done) step = steps.next(await this.#isSigned(step.value))
     end()
-    return { search, judgement: step.value, restored: false, schema }
+    return { search, bytes, judgement: step.value, restored: false, schema }
   }
 
   /** Off this thread where the runtime can: a signature takes longer than all other checks together. */
@@ -431,30 +436,49 @@ export class JudgeStage {
     return mlDsa.verifyAside(65, publicKey, signedBytes, signature.bytes, MAML_CONTEXT)
   }
 
-  /** Brings what judging these needs into the caches. Both are found by their hashes, so that neither ever changes. */
-  async #readKeysAndSchemas(taken: readonly Search[]): Promise<void> {
+  /**
+   * What judging these needs: from the caches, and what is missing there from the database. Both are found by their hashes, so that
+   * neither ever changes. The answer holds all of it, whatever the caches forget meanwhile.
+   */
+  async #readKeysAndSchemas(taken: readonly Search[]): Promise<Known> {
     const { sql } = this.#deps
-    const wanted = new Set<Hex>()
-    for (const { due, bytes } of taken)
-      if (bytes) for (const { keyId } of due.keys) if (!this.#keys.has(keyId)) wanted.add(keyId)
-    if (wanted.size > 0) {
-      // A batch needs few more than it has submissions, and so it always fits.
-      if (this.#keys.size + wanted.size > KEYS) this.#keys.clear()
-      for (const { due, bytes } of taken) if (bytes) for (const { keyId } of due.keys) wanted.add(keyId)
-      for (const [id, key] of await readPublicKeys(
-        sql,
-        [...wanted].filter((id) => !this.#keys.has(id)),
-      ))
-        this.#keys.set(id, key)
+    const keys = new Map<Hex, Uint8Array>()
+    const missing = new Set<Hex>()
+    const schemas = new Map<LeafPolicy, Map<Hex, SchemaFile | null>>()
+    for (const { due } of taken) {
+      for (const { keyId } of due.keys) {
+        const key = this.#keys.get(keyId)
+        if (key) keys.set(keyId, key)
+        else missing.add(keyId)
+      }
+      const files = schemas.get(due.policy) ?? new Map<Hex, SchemaFile | null>()
+      schemas.set(due.policy, files)
+      if (!files.has(due.schemaSha256)) files.set(due.schemaSha256, await this.#schema(due))
     }
-    for (const { due, bytes } of taken) {
-      if (!bytes) continue
-      const files = this.#schemas.get(due.policy) ?? new Map<Hex, SchemaFile | null>()
-      this.#schemas.set(due.policy, files)
-      if (files.has(due.schemaSha256)) continue
-      if (files.size >= SCHEMAS) files.clear()
-      files.set(due.schemaSha256, readSchemaFile(await readSchemaBytes(sql, due.schemaSha256), due.policy))
+    if (this.#keys.size + missing.size > KEYS) this.#keys.clear()
+    for (const [id, key] of await readPublicKeys(sql, [...missing])) {
+      keys.set(id, key)
+      this.#keys.set(id, key)
     }
+    const required = <T>(value: T | undefined): T => {
+      if (value === undefined) throw new Error('a key or schema of a batch was not read')
+      return value
+    }
+    return {
+      key: (id) => required(keys.get(id)),
+      schema: ({ policy, schemaSha256 }) => required(schemas.get(policy)?.get(schemaSha256)),
+    }
+  }
+
+  async #schema({ schemaSha256, policy }: Unjudged): Promise<SchemaFile | null> {
+    const files = this.#schemas.get(policy) ?? new Map<Hex, SchemaFile | null>()
+    this.#schemas.set(policy, files)
+    const known = files.get(schemaSha256)
+    if (known !== undefined) return known
+    if (files.size >= SCHEMAS) files.clear()
+    const file = readSchemaFile(await readSchemaBytes(this.#deps.sql, schemaSha256), policy)
+    files.set(schemaSha256, file)
+    return file
   }
 
   async #write(found: readonly Found[]): Promise<void> {
@@ -462,13 +486,13 @@ export class JudgeStage {
     const { sql, metrics, judged } = this.#deps
     try {
       const verdicts = found.map(
-        ({ search, judgement, restored, schema }): Judged => ({
+        ({ search, bytes, judgement, restored, schema }): Judged => ({
           submission: search.due,
           judgement,
           restored,
           schema,
-          retrieval: retrievalOf(search),
-          bytes: search.isStored ? null : search.bytes,
+          retrieval: retrievalOf(search, bytes),
+          bytes: search.isStored ? null : bytes,
         }),
       )
       const written = await writeJudgements(sql, verdicts)
@@ -486,9 +510,17 @@ export class JudgeStage {
   }
 }
 
+/** Keys and schema files of one batch. */
+interface Known {
+  key(id: Hex): Uint8Array
+  schema(due: Unjudged): SchemaFile | null
+}
+
 /** A verdict, and what it was found with. */
 interface Found {
   search: Search
+  /** The payload that it is about, null without one. */
+  bytes: Uint8Array | null
   judgement: Judgement
   /** Whether it is what a restored entry says, and not what the payload does. */
   restored: boolean
@@ -509,7 +541,7 @@ const NO_BYTES = new Uint8Array()
 const isGraceOver = (due: Unjudged, { final }: Position): boolean =>
   due.settledBlock <= final.number && final.time >= due.settledTime + due.policy.graceSeconds
 
-const retrievalOf = ({ attempts, bytes, failure }: Search): Retrieval | null => {
+const retrievalOf = ({ attempts, failure }: Search, bytes: Uint8Array | null): Retrieval | null => {
   if (attempts === 0) return null
   if (bytes) return { attempts, what: null, detail: null }
   const { what, detail } = failure ?? SILENT

@@ -253,6 +253,41 @@ test('asks the database no more than its poll says while it is idle or waits for
   expect(count).toBeLessThanOrEqual(6)
 })
 
+test('judges anew what could not be written, once the database takes it', async () => {
+  await fill(3)
+  const { sql } = database
+  let failures = 2
+  // What a database says that is being shut down.
+  const failing = new Proxy(sql, {
+    get: (target, name) =>
+      name === 'begin' && failures-- > 0
+        ? () => Promise.reject(Object.assign(new Error('shutting down'), { code: '57P01' }))
+        : Reflect.get(target, name),
+  })
+  const stage = new JudgeStage({
+    chain: CHAIN,
+    sql: failing,
+    fetcher: { fetch: hang as never },
+    mlDsa,
+    clock: { now: () => now, sleep: async () => {} },
+    logger: silentLogger,
+    metrics,
+    applied,
+    judged: new Wake(),
+  })
+  const turn = () => stage.turn(AbortSignal.abort())
+  const outcomes: string[] = []
+  for (let i = 0; i < 6; i++)
+    await turn().then(
+      () => outcomes.push('went well'),
+      (error: Error) => outcomes.push(error.message),
+    )
+  expect(outcomes.filter((outcome) => outcome === 'shutting down')).toHaveLength(2)
+  expect(outcomes.at(-1)).toBe('went well')
+  expect(await verdicts()).toEqual({ QUORUM_REJECTED: 1, URI_REFUSED: 1, none: 1 })
+  await stage.stop()
+})
+
 test('counts what fetches gave, those that only made room among them', async () => {
   await fill(2)
   const { turns } = judging(async () => unavailable('busy', 'made room', true))
