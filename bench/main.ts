@@ -12,6 +12,7 @@ import { benchMcp } from './mcp.ts'
 import type { Figure } from './measure.ts'
 import { benchProof } from './proof.ts'
 import { benchGuard, benchQueries } from './query.ts'
+import { benchReads } from './reads.ts'
 import { benchReceipt } from './receipt.ts'
 import { type Bench, openScratch } from './scratch.ts'
 import { benchServe } from './serve.ts'
@@ -29,6 +30,7 @@ const GROUPS: Readonly<
   log: { about: 'a Merkle log of a million leaves, and checkpoints', run: benchLog },
   proof: { about: 'size and offline verification of proof bundles', run: benchProof },
   serve: { about: 'proofs and tiles of ten million leaves, over HTTP', run: benchServe },
+  reads: { about: 'one submission over REST, against the driver alone', run: benchReads },
   query: { about: 'the guard of queries', run: benchGuard },
   mcp: { about: 'MCP over HTTP: one client, and a thousand at once', run: benchMcp },
   queries: { about: 'queries over ten million readings', onDemand: true, run: benchQueries },
