@@ -199,14 +199,9 @@ export class Observer {
         return `${JSON.stringify(body.final)} is not final`
     }
     const { submitted, pending, settled, logged, anchored } = body
-    // Nobody knows, before a first block is there.
-    if (submitted === null) return null
-    const counted = (one: SimBlock) =>
-      one.state.submissions.size === submitted &&
-      one.state.settled === settled &&
-      submitted - settled === pending
-    if (!had.some(counted))
-      return `the chain never had ${submitted} submissions, ${settled} settled, ${pending} pending`
+    const { state } = block
+    if (state.submissions.size !== submitted || state.settled !== settled || submitted - settled !== pending)
+      return `after block ${block.number} there were not ${submitted} submissions, ${settled} settled, ${pending} pending`
     const finalSettled = (SimChain.at(chain.head, final) as SimBlock).state.settled
     if (logged > finalSettled) return `${logged} are logged when ${finalSettled} were final`
     if (anchored > logged) return `${anchored} are anchored of ${logged} logged`
