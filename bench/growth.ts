@@ -42,7 +42,7 @@ async function fill(bench: Bench, sql: Sql, count: number): Promise<void> {
     const to = Math.min(count, from + BATCH)
     await sql.begin(async (tx) => {
       await tx`
-        create temp table some on commit drop as
+        create temp table batch on commit drop as
         select nextval('entity_id') as id, n, sha256(int8send(n)) as hash, f.contributor, f.sensor, f.dataset
         from generate_series(${from}::bigint, ${to - 1}::bigint) n join filled f on f.n = n % 1000`
       await tx`
@@ -52,18 +52,18 @@ async function fill(bench: Bench, sql: Sql, count: number): Promise<void> {
         select id, hash, contributor, sensor, dataset, hash, sha256(hash), 7500, 'https://payloads.example/0000', hash, n / 1000, 2, 0, 0, hash, 0, n,
           n / 1000, 1, hash, hash, 0, hash, 1, hash, 0, 'accepted',
           '{"read":{"names":["air_quality","sensor_id","timestamp"],"readings":1,"mirrorSha256":"0x00","firstTimestamp":"2025-10-01T00:00:00Z","signatureSha256":"0x00","signedBytesSha256":"0x00"},"detail":null}',
-          sha256(sha256(hash)) from some order by n`
+          sha256(sha256(hash)) from batch order by n`
       await tx`
         insert into edge (src, kind, dst, block)
-        select id, 3, sensor, 0 from some union all select id, 4, contributor, 0 from some
-        union all select contributor, 5, id, 0 from some union all select contributor + 1, 5, id, 0 from some`
+        select id, 3, sensor, 0 from batch union all select id, 4, contributor, 0 from batch
+        union all select contributor, 5, id, 0 from batch union all select contributor + 1, 5, id, 0 from batch`
       await tx`
         insert into attestation (submission, validator, valid, block, log_index, tx)
-        select id, contributor, true, 0, 0, hash from some union all select id, contributor + 1, true, 0, 0, hash from some`
+        select id, contributor, true, 0, 0, hash from batch union all select id, contributor + 1, true, 0, 0, hash from batch`
       await tx`
         insert into reading_helium_sensors (submission, position, sensor_id, timestamp, v_air_quality)
-        select id, 0, 'filled', timestamptz '2024-01-01' + n * interval '1 second', n % 500 from some`
-      await tx`insert into leaf (index, submission, entry) select n, id, decode(repeat(encode(hash, 'hex'), 36), 'hex') from some order by n`
+        select id, 0, 'filled', timestamptz '2024-01-01' + n * interval '1 second', n % 500 from batch`
+      await tx`insert into leaf (index, submission, entry) select n, id, decode(repeat(encode(hash, 'hex'), 36), 'hex') from batch order by n`
     })
     if ((to / BATCH) % 10 === 0) bench.progress(`growth: ${to} of ${count} submissions are filled in`)
   }
