@@ -43,8 +43,8 @@ async function fill(bench: Bench, sql: Sql, count: number): Promise<void> {
     await sql.begin(async (tx) => {
       await tx`
         create temp table batch on commit drop as
-        select nextval('entity_id') as id, n, sha256(int8send(n)) as hash, f.contributor, f.sensor, f.dataset
-        from generate_series(${from}::bigint, ${to - 1}::bigint) n join filled f on f.n = n % 1000`
+        select nextval('entity_id') as id, g.n, sha256(int8send(g.n)) as hash, f.contributor, f.sensor, f.dataset
+        from generate_series(${from}::bigint, ${to - 1}::bigint) as g(n) join filled f on f.n = g.n % 1000`
       await tx`
         insert into submission (id, submission_id, contributor, sensor, dataset, schema_sha256, payload_sha256, payload_bytes, uri, key_id, nonce,
           quorum, submitted_block, submitted_log, submitted_tx, submitted_time, index, seq, outcome, record, acc, settled_block, settled_hash,
