@@ -419,13 +419,19 @@ describe('the log', () => {
 
   test('keeps entries back that no published checkpoint covers', async () => {
     await database.sql`update checkpoint set size = 4`
+    // A process of its own: one that has seen a size published remembers it.
+    const fresh = await startApi({ sql: database.sql, deployment })
     try {
-      expect((await problem('/tile/entries/000.p/5')).status).toBe(404)
-      expect((await problem('/tile/0/000.p/5')).status).toBe(404)
-      expect((await api.get('/tile/entries/000.p/4')).status).toBe(200)
+      for (const path of ['/tile/entries/000.p/5', '/tile/0/000.p/5', '/tile/0/001', '/tile/1/000'])
+        expect((await fresh.get(path)).status).toBe(404)
+      expect((await fresh.get('/tile/entries/000.p/4')).status).toBe(200)
+      expect((await fresh.get('/tile/0/000.p/4')).status).toBe(200)
     } finally {
+      await fresh.close()
       await database.sql`update checkpoint set size = 5`
     }
+    // What was published meanwhile is found without a restart.
+    expect((await api.get('/tile/0/000.p/5')).status).toBe(200)
   })
 
   test('answers 304 to whoever has it', async () => {
