@@ -29,6 +29,8 @@ export interface FuzzRequest {
   path: string
   headers: Record<string, string>
   body: string | undefined
+  /** Whether the body is sent without saying how long it is. */
+  pieces: boolean
 }
 
 /** mulberry32: the same numbers from the same seed, everywhere. */
@@ -143,10 +145,15 @@ export class Fuzzer {
     const body = this.#body(operation, headers)
     return {
       operation: operation.operationId,
-      method: method === 'get' && this.#chance(0.05) ? 'HEAD' : method.toUpperCase(),
+      method: this.#chance(0.02)
+        ? this.#pick(['DELETE', 'OPTIONS', 'PATCH'])
+        : method === 'get' && this.#chance(0.05)
+          ? 'HEAD'
+          : method.toUpperCase(),
       path: `${filled}${query.length > 0 ? `?${query.join('&')}` : ''}`,
       headers,
       body,
+      pieces: body !== undefined && body !== '' && this.#chance(0.3),
     }
   }
 
@@ -217,6 +224,8 @@ export class Fuzzer {
     const { status } = response
     if (status >= 500) return `answered ${status}: ${new TextDecoder().decode(bytes).slice(0, 300)}`
     const found = this.#operations.find(({ operation }) => operation.operationId === request.operation)
+    if (['DELETE', 'OPTIONS', 'PATCH'].includes(request.method))
+      return [403, 405].includes(status) ? null : `answered ${status} to a method that is not documented`
     const described = found?.operation.responses[String(status)]
     if (!described) return `answered ${status}, which is not documented`
     if (response.headers.get('x-request-id') === null) return 'has no request id'

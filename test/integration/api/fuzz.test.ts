@@ -72,11 +72,12 @@ test(
     const work = async () => {
       while (left-- > 0 && complaints.length < 10) {
         const request = fuzzer.next()
-        const { method, path, headers, body } = request
+        const { method, path, headers, body, pieces } = request
         const response = await fetch(api.url + path, {
           method,
           headers,
-          ...(body !== undefined && { body }),
+          ...(body !== undefined && { body: pieces ? new Blob([body]).stream() : body }),
+          ...(pieces && { duplex: 'half' }),
           redirect: 'manual',
         })
         statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
