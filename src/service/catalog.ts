@@ -76,9 +76,8 @@ export async function findSensor(ctx: ServiceContext, name: string): Promise<Sen
   return presentSensor(row, ctx.deployment.chain)
 }
 
-/** The 16 digits of an H3 cell that Postgres keeps as a signed integer. */
-export const h3Text = (signed: string): string =>
-  BigInt.asUintN(64, BigInt(signed)).toString(16).padStart(16, '0')
+/** An H3 cell that Postgres keeps as a signed integer, as H3's own libraries write it: 15 digits, as the first bit of a cell is zero. */
+export const h3Text = (signed: string): string => BigInt.asUintN(64, BigInt(signed)).toString(16)
 
 function presentSensor(row: Row, chain: string): SensorItem {
   const contributor = accountId(chain, toHex(row['account']))

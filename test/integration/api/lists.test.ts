@@ -368,7 +368,7 @@ describe('what is registered', () => {
   test('sensors and datasets', async () => {
     const sensors = await api.json<Page<{ name: string; h3: string }>>('/v1/sensors?dataset=helium_sensors')
     expect(sensors.items.map((item) => item.name)).toEqual(['beta', 'alpha'])
-    expect(sensors.items[0]?.h3).toBe('08928308280fffff')
+    expect(sensors.items[0]?.h3).toBe('8928308280fffff')
     expect(await api.json('/v1/sensors/beta')).toEqual(sensors.items[0])
     expect((await problem('/v1/sensors/nobody')).status).toBe(404)
     expect((await problem('/v1/sensors/NO')).status).toBe(400)

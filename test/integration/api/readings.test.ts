@@ -64,7 +64,7 @@ test('come latest measured first, with the submission that each came in', async 
     sensor: 'alpha',
     sensor_id: 'alpha',
     contributor: `${CHAIN}:${ALICE.account}`,
-    h3: '08928308280fffff',
+    h3: '8928308280fffff',
     timestamp: '2025-10-01T00:00:00Z',
     state: 'anchored',
     verdict: 'accepted',
