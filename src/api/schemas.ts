@@ -352,7 +352,7 @@ export const Sensor = z
     name,
     dataset: name,
     contributor: account,
-    h3: z.string().openapi({ description: 'H3 cell, 16 hex digits' }),
+    h3: z.string().openapi({ description: 'H3 cell, 15 hex digits' }),
     registered_block: integer,
     links: links('self', 'submissions', 'contributor', 'dataset'),
   })

@@ -11,7 +11,7 @@ export interface SensorItem {
   dataset: string
   /** CAIP-10 id of its owner. */
   contributor: string
-  /** H3 cell as 16 hex digits without 0x, the spelling of H3's own libraries. */
+  /** H3 cell as 15 hex digits without 0x, the spelling of H3's own libraries. */
   h3: string
   registered_block: number
   links: Record<'self' | 'submissions' | 'contributor' | 'dataset', string>

@@ -9,7 +9,7 @@ const DIGIT_BITS = 3n
 
 /** An H3 cell's own index and those of all cells within it, as closed ranges of 64-bit indices, one a resolution. */
 export interface CellRanges {
-  /** 16 hex digits. */
+  /** 15 hex digits. */
   cell: string
   ranges: readonly (readonly [first: bigint, last: bigint])[]
 }

@@ -34,7 +34,7 @@ export interface ReadingItem {
   sensor_id: string
   /** CAIP-10. */
   contributor: string
-  /** H3 cell of the sensor, 16 hex digits. */
+  /** H3 cell of the sensor, 15 hex digits. */
   h3: string
   /** When it was measured by the reading's own word: RFC 3339 in UTC, to the microsecond. */
   timestamp: string
