@@ -215,7 +215,9 @@ describe('included', () => {
     })
     expect(marks(good, rotated(8))).toBe('++++++')
     expect(marks(good, rotated(null))).toBe('++++++')
-    expect(marks({ ...good, tlogProof: await world.tlogProof(3, 8, forged.signers) }, rotated(8))).toBe('++++++')
+    expect(marks({ ...good, tlogProof: await world.tlogProof(3, 8, forged.signers) }, rotated(8))).toBe(
+      '++++++',
+    )
     expect(marks(good, rotated(7))).toBe('-+00++')
     expect(claim('included', good, rotated(7)).reason).toContain('retired at size 7')
     expect(marks(good, rotated(8, [vkeys[0] as string]))).toBe('-+00++')

@@ -59,8 +59,7 @@ describe('honest queries', () => {
   it.each(HONEST)('is written the same a second time: %s', (query) => {
     const { sql } = guardQuery(query, catalog, all, null, true)
     // What bounds an aggregate is not for queries to call.
-    if (sql.includes('api.bounded('))
-      return expect(() => guardQuery(sql, catalog, all, null, true)).toThrow()
+    if (sql.includes('api.bounded(')) return expect(() => guardQuery(sql, catalog, all, null, true)).toThrow()
     expect(guardQuery(sql.replaceAll('api."', '"'), catalog, all, null, true).sql).toBe(sql)
   })
 })
