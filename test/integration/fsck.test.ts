@@ -126,7 +126,7 @@ describe('from the database', () => {
   it('finds each of 1,000 random corruptions of what the log is made of', async () => {
     const { out, made } = await missed(1_000, LOG_TABLES, differences)
     expect(out).toEqual([])
-    for (const table of LOG_TABLES) expect(made[table], table).toBeGreaterThan(90)
+    for (const table of LOG_TABLES) expect(made[table], table).toBeGreaterThan(60)
   }, 600_000)
 
   it('finds each of 300 random corruptions of other tables', async () => {

@@ -67,8 +67,9 @@ const mirrored = (folder: string) =>
   Object.fromEntries(
     Object.entries(tree(folder)).filter(([name]) => name === 'checkpoint' || name.startsWith('tile/')),
   )
+// In a context of its own, as the command is a process of its own: one that serves remembers tiles.
 const write = (folder: string) =>
-  exportLog(api.ctx, { path: inShell(folder), signal: new AbortController().signal })
+  exportLog({ ...api.ctx }, { path: inShell(folder), signal: new AbortController().signal })
 
 beforeAll(async () => {
   database = await testDatabase()

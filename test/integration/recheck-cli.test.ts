@@ -54,15 +54,15 @@ afterAll(async () => {
   await world?.stop()
 })
 
-const flags = (rpcUrl = world.rpcUrl) => [
+const flags = (rpcUrl = world.rpcUrl, { deployment } = world) => [
   '--rpc-urls',
   rpcUrl,
   '--registry',
-  world.deployment.registry,
+  deployment.registry,
   '--anchor',
-  world.deployment.anchor,
+  deployment.anchor,
   '--start-block',
-  String(world.deployment.startBlock),
+  String(deployment.startBlock),
 ]
 describe('dunes recheck', () => {
   const run = async (id: string, rpcUrl?: string) => {
@@ -190,13 +190,24 @@ describe('dunes index --dry-run', () => {
 describe('a reorganisation beyond finality', () => {
   it('stops dunes index with exit code 3, what happened and the way out, and it does not begin again', async () => {
     const fresh = await testDatabase()
+    // A chain of its own, on which nothing is anchored: another log's anchor would stop the indexer as well.
+    const lonely = await startWorld(1)
     const own = openShell({ DATABASE_URL: fresh.url })
     try {
       expect((await own.dunes('keys', 'init')).code).toBe(0)
-      const args = ['index', '--confirmations', '2', '--poll-ms', '20', '--recheck-seconds', '0', ...flags()]
-      const fork = await world.rpc('evm_snapshot')
-      await world.mine(12)
-      const final = Number(await world.rpc('eth_blockNumber')) - 2
+      const args = [
+        'index',
+        '--confirmations',
+        '2',
+        '--poll-ms',
+        '20',
+        '--recheck-seconds',
+        '0',
+        ...flags(lonely.rpcUrl, lonely),
+      ]
+      const fork = await lonely.rpc('evm_snapshot')
+      await lonely.mine(12)
+      const final = Number(await lonely.rpc('eth_blockNumber')) - 2
       const running = own.start(...args)
       const said = text(running.stderr as never)
       const ended = new Promise<number | null>((resolve) => running.once('close', resolve))
@@ -209,9 +220,9 @@ describe('a reorganisation beyond finality', () => {
         undefined,
         120_000,
       )
-      await world.rpc('evm_revert', [fork])
-      await world.rpc('anvil_setNextBlockBaseFeePerGas', ['0x77359400'])
-      await world.mine(14)
+      await lonely.rpc('evm_revert', [fork])
+      await lonely.rpc('anvil_setNextBlockBaseFeePerGas', ['0x77359400'])
+      await lonely.mine(14)
       expect(await ended).toBe(3)
       expect(await said).toMatch(/block \d+ was final as 0x[0-9a-f]{64} and is 0x[0-9a-f]{64} now/)
       expect(await said).toContain('index anew into an empty database')
@@ -223,6 +234,7 @@ describe('a reorganisation beyond finality', () => {
     } finally {
       await own.stop()
       await fresh.stop()
+      await lonely.stop()
     }
   })
 })

@@ -365,5 +365,5 @@ it('agrees with the model on every event, every refusal and every published slot
     { numRuns: 16, endOnFailure: true },
   )
   // The runs would prove little if hardly anything settled in them.
-  expect(settledInAll).toBeGreaterThan(30)
+  expect(settledInAll).toBeGreaterThan(10)
 })
