@@ -96,6 +96,10 @@ describe.each(['legacy', 'modern'] as const)('in the %s era', (era) => {
     const columns = described.structured['columns'] as { name: string; type: string }[]
     expect(columns).toContainEqual(expect.objectContaining({ name: 'air_quality', type: 'bigint' }))
     const first = await ok('get_readings', { limit: 2 })
+    expect(first.structured).toMatchObject({ complete: false, pending: expect.any(Number) })
+    expect(first.structured['superset']).toMatch(
+      /^the log, leaves 0 to [0-9]+, under the checkpoint: GET \/checkpoint$/,
+    )
     expect(first.structured).toMatchObject({
       readings: [
         {
