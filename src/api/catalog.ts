@@ -2,19 +2,10 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import { listAnchors } from '../service/anchors.ts'
 import { findDataset, findSensor, listDatasets, listSensors } from '../service/catalog.ts'
 import type { ServiceContext } from '../service/context.ts'
+import { noQuery, pageQuery, sensorQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import {
-  Anchor,
-  Dataset,
-  DatasetDetail,
-  json,
-  name,
-  noQuery,
-  pageOf,
-  pageQuery,
-  Sensor,
-  sensorQuery,
-} from './schemas.ts'
+import { json } from './responses.ts'
+import { Anchor, Dataset, DatasetDetail, name, pageOf, Sensor } from './schemas.ts'
 
 const params = z.object({ name })
 

@@ -10,9 +10,11 @@ import {
   MAX_CHANGES,
 } from '../service/changes.ts'
 import type { ServiceContext } from '../service/context.ts'
+import { count } from './parameters.ts'
 import { ApiError } from './problem.ts'
 import type { ApiEnv } from './request.ts'
-import { Change, COMMON, name, problems } from './schemas.ts'
+import { COMMON, problems } from './responses.ts'
+import { Change, name } from './schemas.ts'
 
 /** Items in one piece of a stream: it is made when the client has taken the one before. */
 const PIECE = 200
@@ -31,19 +33,7 @@ const changeQuery = z.strictObject({
     .max(64)
     .optional()
     .openapi({ description: '`next_cursor` of the page before: the same as `after`' }),
-  limit: z
-    .string()
-    .regex(/^[1-9][0-9]{0,3}$/, `must be an integer from 1 to ${MAX_CHANGES}`)
-    .transform(Number)
-    .refine((value) => value <= MAX_CHANGES, `must be an integer from 1 to ${MAX_CHANGES}`)
-    .optional()
-    .openapi({
-      type: 'integer',
-      minimum: 1,
-      maximum: MAX_CHANGES,
-      default: DEFAULT_CHANGES,
-      description: 'Items of the page',
-    }),
+  limit: count(MAX_CHANGES, DEFAULT_CHANGES, 'Items of the page'),
   wait: z
     .string()
     .regex(/^[0-9]{1,2}$/, `must be an integer from 0 to ${MAX_WAIT}`)

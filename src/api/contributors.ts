@@ -3,8 +3,10 @@ import { proveCompleteness } from '../service/completeness.ts'
 import type { ServiceContext } from '../service/context.ts'
 import { findContributor, listContributors } from '../service/contributors.ts'
 import { sendBytes } from './conditional.ts'
+import { noQuery, pageQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, Contributor, ContributorDetail, json, noQuery, pageOf, pageQuery } from './schemas.ts'
+import { bytes, json } from './responses.ts'
+import { Contributor, ContributorDetail, pageOf } from './schemas.ts'
 
 const tags = ['Contributors']
 const params = z.object({

@@ -1,8 +1,10 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import type { ServiceContext } from '../service/context.ts'
 import { readGraph } from '../service/graph.ts'
+import { graphQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { Graph, graphQuery, json } from './schemas.ts'
+import { json } from './responses.ts'
+import { Graph } from './schemas.ts'
 
 const graph = createRoute({
   method: 'get',

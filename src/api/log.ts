@@ -3,8 +3,9 @@ import type { ServiceContext } from '../service/context.ts'
 import { latestCheckpoint, readTilePath, verifierKeys } from '../service/log.ts'
 import { acceptsGzip, gzipped } from './compress.ts'
 import { etagOf, sendBytes } from './conditional.ts'
+import { noQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, noQuery } from './schemas.ts'
+import { bytes } from './responses.ts'
 
 const tags = ['Log']
 

@@ -3,8 +3,10 @@ import { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
 import { readReadiness, readStatus } from '../service/status.ts'
 import { readTotals } from '../service/totals.ts'
+import { noQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { answer, COMMON, json, noQuery, Readiness, Status } from './schemas.ts'
+import { answer, COMMON, json } from './responses.ts'
+import { Readiness, Status } from './schemas.ts'
 
 const tags = ['Operation']
 

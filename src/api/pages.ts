@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi'
 import { sendBytes } from './conditional.ts'
+import { noQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, noQuery } from './schemas.ts'
+import { bytes } from './responses.ts'
 
 const verify = createRoute({
   method: 'get',

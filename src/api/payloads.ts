@@ -3,8 +3,10 @@ import type { ServiceContext } from '../service/context.ts'
 import { MAX_PAYLOAD_BYTES, storedPayload, storePayload, tooLarge } from '../service/payloads.ts'
 import { readWithin } from './body.ts'
 import { sendBytes, untrusted } from './conditional.ts'
+import { noQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { answer, bytes, COMMON, noQuery, problems, StorageReceipt } from './schemas.ts'
+import { answer, bytes, COMMON, problems } from './responses.ts'
+import { StorageReceipt } from './schemas.ts'
 
 const params = z.object({
   sha256: z.string().max(200).openapi({ description: 'SHA-256 of the payload, 0x and 64 hex digits' }),

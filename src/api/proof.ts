@@ -6,8 +6,9 @@ import { MANY_INCLUDES, MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { deploymentTrustPolicy } from '../service/trust-policy.ts'
 import { limitBody } from './body.ts'
 import { sendBytes } from './conditional.ts'
+import { noQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { bytes, noQuery } from './schemas.ts'
+import { bytes } from './responses.ts'
 
 const tags = ['Proofs']
 

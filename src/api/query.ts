@@ -7,8 +7,9 @@ import { runQuery } from '../service/query.ts'
 import { QueryAnswerShape, QueryRequestShape } from '../service/query-shape.ts'
 import { parseIndices } from '../service/query-sources.ts'
 import { limitBody } from './body.ts'
+import { noQuery } from './parameters.ts'
 import { type ApiEnv, callerOf } from './request.ts'
-import { bytes, json, noQuery } from './schemas.ts'
+import { bytes, json } from './responses.ts'
 
 /** Bytes of a request: the longest query, escaped as JSON may escape it, and the rest. */
 const MAX_REQUEST_BYTES = 128 * 1024

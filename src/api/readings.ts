@@ -5,8 +5,10 @@ import { listReadings } from '../service/readings.ts'
 import { readingTableOf } from '../service/table.ts'
 import { formatOf, sendTable } from './export.ts'
 import { pageLimit } from './limit.ts'
+import { readingQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import { coveredPageOf, exportable, Reading, readingQuery } from './schemas.ts'
+import { exportable } from './responses.ts'
+import { coveredPageOf, Reading } from './schemas.ts'
 
 const list = createRoute({
   method: 'get',

@@ -1,14 +1,10 @@
 import { z } from '@hono/zod-openapi'
 import { CHANGE_KINDS } from '../service/changes.ts'
-import { DEFAULT_NODES, EDGE_KINDS, MAX_HOPS, MAX_NODES, NODE_TYPES } from '../service/graph.ts'
-import { DEFAULT_LIMIT, MAX_LIMIT } from '../service/page.ts'
+import { EDGE_KINDS, NODE_TYPES } from '../service/graph.ts'
 import { STAGES } from '../service/stages.ts'
 import { FILTER_VALUES } from '../service/submissions.ts'
-import { DEFAULT_ROWS, MAX_ROWS } from '../service/table.ts'
-import { EXPORT_TYPES, FORMATS } from './export.ts'
-import { PROBLEM_TYPE } from './problem.ts'
 
-/** The shapes of requests and answers. Answers are described, not checked again: the types of src/service make them. */
+/** The shapes of answers. They are described, not checked again: the types of src/service make them. */
 
 export const name = z.string().regex(/^[a-z0-9_]{1,32}$/)
 const hash = z.string().regex(/^0x[0-9a-f]{64}$/)
@@ -27,127 +23,6 @@ const state = z.enum(FILTER_VALUES.state)
 
 /** A described shape or null; `nullable` of a shape that has a name would come out as one that is never null. */
 const orNull = <T extends z.ZodType>(shape: T) => z.union([shape, z.null()])
-
-/** No query parameter at all: an unknown one is refused, as it would be ignored otherwise. */
-export const noQuery = z.strictObject({})
-
-const limit = z
-  .string()
-  .regex(/^[1-9][0-9]{0,2}$/, `must be an integer from 1 to ${MAX_LIMIT}`)
-  .transform(Number)
-  .refine((value) => value <= MAX_LIMIT, `must be an integer from 1 to ${MAX_LIMIT}`)
-  .optional()
-  .openapi({
-    type: 'integer',
-    minimum: 1,
-    maximum: MAX_LIMIT,
-    default: DEFAULT_LIMIT,
-    description: 'Items of the page',
-  })
-const cursor = z
-  .string()
-  .max(64)
-  .optional()
-  .openapi({ description: '`next_cursor` of the page before; newest first without it' })
-const paging = { limit, cursor }
-/** Of a list that is also given out as a table: a page, or many rows at once. */
-const exporting = {
-  limit: z
-    .string()
-    .regex(/^[1-9][0-9]{0,5}$/, `must be an integer from 1 to ${MAX_ROWS}`)
-    .transform(Number)
-    .refine((value) => value <= MAX_ROWS, `must be an integer from 1 to ${MAX_ROWS}`)
-    .optional()
-    .openapi({
-      type: 'integer',
-      minimum: 1,
-      maximum: MAX_ROWS,
-      description: `Items: of a page 1 to ${MAX_LIMIT}, ${DEFAULT_LIMIT} unless told; rows of an export 1 to ${MAX_ROWS}, ${DEFAULT_ROWS} unless told`,
-    }),
-  cursor,
-  format: z.enum(FORMATS).optional().openapi({
-    description: '`json` is a page; `csv` and `jsonl` are exports. Without it the Accept header decides.',
-  }),
-}
-
-export const pageQuery = z.strictObject(paging)
-export const sensorQuery = z.strictObject({ dataset: name.optional(), ...paging })
-export const submissionQuery = z.strictObject({
-  state: state.optional(),
-  verdict: verdict.optional(),
-  reason: reason.optional(),
-  outcome: outcome.optional(),
-  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
-  sensor: name.optional(),
-  dataset: name.optional(),
-  chain: z
-    .string()
-    .regex(/^[-a-z0-9]{3,8}(:[-_a-zA-Z0-9]{1,32})?$/, 'must be a CAIP-2 chain id or a namespace')
-    .optional()
-    .openapi({ description: 'CAIP-2 chain id or a namespace such as `eip155`' }),
-  ...exporting,
-})
-
-export const readingQuery = z.strictObject({
-  dataset: name.optional(),
-  sensor: name.optional(),
-  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
-  h3: z
-    .string()
-    .max(20)
-    .optional()
-    .openapi({ description: 'H3 cell in hex, of any resolution: sensors in it or in a cell within it' }),
-  from: z
-    .string()
-    .max(40)
-    .optional()
-    .openapi({ format: 'date-time', description: 'Measured at this time or later, RFC 3339 in UTC' }),
-  to: z
-    .string()
-    .max(40)
-    .optional()
-    .openapi({ format: 'date-time', description: 'Measured before this time' }),
-  state: state.optional(),
-  verdict: z
-    .enum([...FILTER_VALUES.verdict, 'any'])
-    .optional()
-    .openapi({
-      default: 'accepted',
-      description: 'Readings of rejected payloads are kept as well, and left out unless asked for',
-    }),
-  ...exporting,
-})
-
-/** A whole number of a query, from 1 to `max`. */
-const count = (max: number, fallback: number, description: string) =>
-  z
-    .string()
-    .regex(/^[1-9][0-9]{0,5}$/, `must be an integer from 1 to ${max}`)
-    .transform(Number)
-    .refine((value) => value <= max, `must be an integer from 1 to ${max}`)
-    .optional()
-    .openapi({ type: 'integer', minimum: 1, maximum: max, default: fallback, description })
-
-export const graphQuery = z.strictObject({
-  submission: z.string().max(200).optional().openapi({ description: 'Submission id' }),
-  contributor: z.string().max(200).optional().openapi({ description: 'CAIP-10 account id or bare address' }),
-  sensor: name.optional(),
-  dataset: name.optional(),
-  mode: z.enum(['lineage', 'neighbourhood']).optional().openapi({
-    default: 'neighbourhood',
-    description: '`lineage`: only what the node comes from; `neighbourhood`: everything within `hops`',
-  }),
-  hops: count(MAX_HOPS, 1, 'Hops from the node'),
-  from: z.string().max(40).optional().openapi({
-    format: 'date-time',
-    description: 'Only submissions made at this time or later, RFC 3339 in UTC',
-  }),
-  to: z.string().max(40).optional().openapi({
-    format: 'date-time',
-    description: 'Only submissions made before this time',
-  }),
-  limit: count(MAX_NODES, DEFAULT_NODES, 'Nodes of the answer'),
-})
 
 export const Problem = z
   .object({
@@ -506,52 +381,3 @@ export const StorageReceipt = z
     signature: z.string().openapi({ description: 'ML-DSA-65, context dunes.storage/v1, padded base64' }),
   })
   .openapi('StorageReceipt')
-
-const binary = z.string().openapi({ format: 'binary' })
-/** The answer to everything that goes wrong. */
-export const failure = { description: 'A problem', content: { [PROBLEM_TYPE]: { schema: Problem } } } as const
-
-/** One JSON answer of a route. */
-export const answer = <T extends z.ZodType>(schema: T, description: string) =>
-  ({ description, content: { 'application/json': { schema } } }) as const
-
-/** `responses` for problems with these statuses. */
-export const problems = <const C extends readonly number[]>(...codes: C): Record<C[number], typeof failure> =>
-  Object.fromEntries(codes.map((code) => [code, failure])) as Record<C[number], typeof failure>
-
-/** What every address may answer: a malformed request, a foreign origin, a foreign host, a database that is away. */
-export const COMMON = { ...problems(400, 403, 421, 503), default: failure } as const
-
-/** `responses` of a route that answers JSON, and problems with `codes` besides those of every address. */
-export const json = <T extends z.ZodType, const C extends readonly number[]>(
-  schema: T,
-  description: string,
-  ...codes: C
-) => ({ ...COMMON, ...problems(...codes), 200: answer(schema, description) }) as const
-
-/** `responses` of a list that is also given out as a table. */
-export const exportable = <T extends z.ZodType>(schema: T, description: string) =>
-  ({
-    ...COMMON,
-    200: {
-      description,
-      content: {
-        'application/json': { schema },
-        [EXPORT_TYPES.csv]: { schema: z.string() },
-        [EXPORT_TYPES.jsonl]: { schema: z.string() },
-      },
-    },
-  }) as const
-
-/** `responses` of a route that answers bytes of one type, and problems with `codes` besides those of every address. */
-export const bytes = <T extends string, const C extends readonly number[]>(
-  type: T,
-  description: string,
-  ...codes: C
-) =>
-  ({
-    ...COMMON,
-    ...problems(...codes),
-    200: { description, content: { [type]: { schema: binary } } as Record<T, { schema: typeof binary }> },
-    304: { description: 'The caller has it (If-None-Match)' },
-  }) as const

@@ -9,17 +9,10 @@ import { submissionTable } from '../service/table.ts'
 import { sendBytes, untrusted } from './conditional.ts'
 import { formatOf, sendTable } from './export.ts'
 import { pageLimit } from './limit.ts'
+import { noQuery, submissionQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
-import {
-  bytes,
-  coveredPageOf,
-  exportable,
-  json,
-  Lineage,
-  noQuery,
-  Submission,
-  submissionQuery,
-} from './schemas.ts'
+import { bytes, exportable, json } from './responses.ts'
+import { coveredPageOf, Lineage, Submission } from './schemas.ts'
 
 const params = z.object({
   id: z.string().max(200).openapi({ description: 'Submission id, 0x and 64 hex digits' }),
