@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { type MlDsa, nobleMlDsa } from '../src/core/ml-dsa.ts'
 import { mlDsa } from '../src/core/ml-dsa-native.ts'
 import { parseMaml } from '../src/maml/parse.ts'
@@ -20,7 +19,6 @@ export async function benchJudge(): Promise<Figure[]> {
   const schema = parseSchemaFile(SCHEMA)
   const tools = (by: MlDsa) => ({
     mlDsa: by,
-    sha256: (bytes: Uint8Array) => new Uint8Array(createHash('sha256').update(bytes).digest()),
     schemaFile: () => schema,
   })
   const out: Figure[] = []

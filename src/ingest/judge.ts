@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { fromHex, type Hex, toHex } from '../core/bytes.ts'
@@ -420,7 +419,7 @@ export class JudgeStage {
         submittedTime: due.submittedTime,
         policy: due.policy,
       },
-      { sha256: nativeSha256, schemaFile: () => schema },
+      { schemaFile: () => schema },
     )
     let step = steps.next()
     while (!step.done) step = steps.next(await this.#isSigned(step.value))
@@ -549,8 +548,6 @@ const retrievalOf = ({ attempts, failure }: Search, bytes: Uint8Array | null): R
 }
 
 const SILENT = { what: 'timeout', detail: 'The host did not answer before the grace ended.' } as const
-
-const nativeSha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(hash('sha256', bytes, 'buffer'))
 
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
 /** The URI as text; what is not UTF-8 becomes U+FFFD, which no accepted URI holds. */

@@ -1,4 +1,5 @@
-import { equalBytes, type Hex, sha256, toHex } from '../core/bytes.ts'
+import type { Row } from 'postgres'
+import { equalBytes, type Hex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
@@ -9,6 +10,7 @@ import { insertEdges } from '../graph/apply.ts'
 import { tell, tellProgress } from '../graph/changes.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Db } from '../graph/cursor.ts'
+import { factsOf, type SubmissionFacts } from '../graph/facts.ts'
 import {
   type LogHead,
   loadLogState,
@@ -20,10 +22,10 @@ import {
   writeLeaves,
 } from '../graph/log-store.ts'
 import { lastRestored, readRestored, takeRestored } from '../graph/restored.ts'
-import { EDGE, OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
+import { EDGE, type StoredJudgement } from '../graph/schema.ts'
 import type { LogState } from '../log/append.ts'
 import { type CheckpointSigner, isSignedBy, signCheckpoint } from '../log/checkpoint.ts'
-import { type Outcome, type ParsedEntry, parseEntry } from '../receipt/entry.ts'
+import { type ParsedEntry, parseEntry } from '../receipt/entry.ts'
 import { makeReceiptEntry, type ReceiptJudgement } from '../receipt/make.ts'
 
 /** Leaves added in one transaction. */
@@ -311,11 +313,10 @@ interface JudgedRow {
   reason: Reason | null
   observed: boolean
   judgement: StoredJudgement
-  facts: Omit<Parameters<typeof makeReceiptEntry>[0], 'origin' | 'chain' | 'registry'>
+  facts: SubmissionFacts
 }
 
-/* biome-ignore lint/suspicious/noExplicitAny: a row of the driver, whose columns the query above names */
-function judgedRow(row: Record<string, any>): JudgedRow {
+function judgedRow(row: Row): JudgedRow {
   return {
     id: row['id'],
     index: row['index'],
@@ -325,27 +326,6 @@ function judgedRow(row: Record<string, any>): JudgedRow {
     reason: row['reason'],
     observed: row['observed'],
     judgement: row['judgement'],
-    facts: {
-      index: row['index'],
-      submission: toHex(row['submission_id']),
-      contributor: toHex(row['account']),
-      seq: row['seq'],
-      acc: toHex(row['acc']),
-      sensor: row['sensor_name'],
-      dataset: row['dataset_name'],
-      schemaSha256: toHex(row['schema_sha256']),
-      uriSha256: toHex(sha256(row['uri'])),
-      payload: { sha256: toHex(row['payload_sha256']), bytes: row['payload_bytes'] },
-      keyId: toHex(row['key_id']),
-      submitted: { block: row['submitted_block'], logIndex: row['submitted_log'] },
-      settled: {
-        tx: toHex(row['settled_tx']),
-        block: row['settled_block'],
-        blockHash: toHex(row['settled_hash']),
-        logIndex: row['settled_log'],
-        time: row['settled_time'],
-      },
-      outcome: OUTCOMES[row['outcome'] - 1] as Outcome,
-    },
+    facts: factsOf(row),
   }
 }

@@ -69,8 +69,6 @@ export interface Judgement {
 
 export interface JudgeTools {
   mlDsa: MlDsa
-  /** A faster SHA-256 than the portable one, if the runtime has it. */
-  sha256?: (bytes: Uint8Array) => Uint8Array
   /** A cache over {@link parseSchemaFile}: gives the file, or null where the bytes are none. */
   schemaFile?: (bytes: Uint8Array) => SchemaFile | null
 }
@@ -101,7 +99,6 @@ export function* judging(
   facts: JudgeFacts,
   tools: Omit<JudgeTools, 'mlDsa'>,
 ): Generator<SignatureCheck, Judgement, boolean> {
-  const hash = tools.sha256 ?? sha256
   const unread = (reason: Reason, detail: string | null = null): Judgement => ({
     verdict: 'rejected',
     reason,
@@ -116,7 +113,7 @@ export function* judging(
   if (bytes === null) return unread('PAYLOAD_UNAVAILABLE')
   if (bytes.length !== facts.payload.bytes)
     return unread('PAYLOAD_UNAVAILABLE', `${bytes.length} bytes instead of ${facts.payload.bytes}`)
-  if (toHex(hash(bytes)) !== facts.payload.sha256)
+  if (toHex(sha256(bytes)) !== facts.payload.sha256)
     return unread('PAYLOAD_UNAVAILABLE', 'the bytes have another SHA-256 than the submission')
 
   let payload: MamlPayload
@@ -131,9 +128,9 @@ export function* judging(
     readings: payload.readings.length,
     names: payload.names,
     firstTimestamp: firstTimestamp(payload),
-    signatureSha256: signature.kind === 'present' ? toHex(hash(signature.bytes)) : null,
-    signedBytesSha256: toHex(hash(payload.signedBytes)),
-    mirrorSha256: toHex(hash(mirrorBytes(bytes))),
+    signatureSha256: signature.kind === 'present' ? toHex(sha256(signature.bytes)) : null,
+    signedBytesSha256: toHex(sha256(payload.signedBytes)),
+    mirrorSha256: toHex(sha256(mirrorBytes(bytes))),
     payload,
   }
   const found = yield* findReason(facts, payload, tools)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import type { Row } from 'postgres'
 import { readRange } from '../chain/history.ts'
 import type { PinnedRpc } from '../chain/rpc.ts'
 import { registrySlots } from '../chain/slots.ts'
@@ -6,6 +6,7 @@ import { fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import type { Sql } from '../graph/connect.ts'
 import type { Deployment } from '../graph/cursor.ts'
+import { factsOf } from '../graph/facts.ts'
 import { readSchemaBytes } from '../graph/judgements.ts'
 import { getPayload } from '../graph/payloads.ts'
 import { OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
@@ -83,9 +84,6 @@ export async function recheckSubmission(
   } else out.note('it is not settled: there is no verdict to compare')
   return out.result()
 }
-
-/* biome-ignore lint/suspicious/noExplicitAny: a row of the driver, whose columns the query above names */
-type Row = Record<string, any>
 
 class Report {
   readonly #id: Hex
@@ -209,7 +207,7 @@ async function compareVerdict(deps: RecheckDeps, row: Row, out: Report, signal: 
       submittedTime: row['submitted_time'],
       policy,
     },
-    { mlDsa, sha256: nativeSha256 },
+    { mlDsa },
   )
   const judgement = judgeDuplicate(first, await repeats(sql, row, first))
   compareJudgement(judgement, row, out)
@@ -222,26 +220,7 @@ async function compareVerdict(deps: RecheckDeps, row: Row, out: Report, signal: 
       origin: deployment.origin,
       chain: deployment.chain,
       registry: deployment.registry,
-      index: row['index'],
-      submission: toHex(row['submission_id']),
-      contributor: toHex(row['account']),
-      seq: row['seq'],
-      acc: toHex(row['acc']),
-      sensor: row['sensor_name'],
-      dataset: row['dataset_name'],
-      schemaSha256,
-      uriSha256: toHex(sha256(row['uri'])),
-      payload,
-      keyId: toHex(row['key_id']),
-      submitted: { block: row['submitted_block'], logIndex: row['submitted_log'] },
-      settled: {
-        tx: toHex(row['settled_tx']),
-        block: row['settled_block'],
-        blockHash: toHex(row['settled_hash']),
-        logIndex: row['settled_log'],
-        time: row['settled_time'],
-      },
-      outcome,
+      ...factsOf(row),
     },
     judgement,
   )
@@ -277,7 +256,7 @@ async function readPayload(
 ): Promise<Uint8Array | null> {
   const hash = new Uint8Array(row['payload_sha256'])
   const stored = await getPayload(sql, hash)
-  if (stored) out.add('stored payload, SHA-256', toHex(hash), toHex(nativeSha256(stored)))
+  if (stored) out.add('stored payload, SHA-256', toHex(hash), toHex(sha256(stored)))
   const outcome = await fetcher.fetch({ uri, sha256: hash, bytes: row['payload_bytes'], signal })
   // The fetcher gives nothing that has another hash.
   if (outcome.kind === 'bytes') return outcome.bytes
@@ -293,6 +272,3 @@ async function repeats(sql: Sql, row: Row, { verdict, read }: Judgement): Promis
       and index < ${row['index']} and verdict = 'accepted' limit 1`
   return earlier !== undefined
 }
-
-const nativeSha256 = (bytes: Uint8Array): Uint8Array =>
-  new Uint8Array(createHash('sha256').update(bytes).digest())
