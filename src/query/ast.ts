@@ -13,6 +13,9 @@ export const list = (value: unknown): readonly unknown[] => (Array.isArray(value
 export const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 export const whole = (value: unknown): number => (typeof value === 'number' ? value : 0)
 
+/** Names of fields, or other words, as a set. */
+export const fieldSet = (fields: string): ReadonlySet<string> => new Set(fields.split(' '))
+
 /** The strings of a list of `String` nodes, such as a function's qualified name. */
 export const names = (value: unknown): string[] =>
   list(value).map((node) => text((open(node)[1] as { sval?: unknown }).sval))

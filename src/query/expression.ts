@@ -1,5 +1,17 @@
 import { integerOf, list, names, open, stringOf, type Tree, text, whole } from './ast.ts'
+import { column, qualifiedColumn } from './column.ts'
 import type { Context } from './context.ts'
+import {
+  BETWEENS,
+  BOOLEAN_TESTS,
+  CLOCKS,
+  COLLATIONS,
+  FIELDS,
+  LIKES,
+  NULL_TESTS,
+  OPERATORS,
+  WORDS,
+} from './expression-syntax.ts'
 import {
   BOUNDED,
   FUNCTION_NAMES,
@@ -11,19 +23,11 @@ import {
   refuseCall,
 } from './functions.ts'
 import { nearest, quoteName, quoteText } from './names.ts'
+import { most, operand, type Piece, piece, sqlOf, sum } from './piece.ts'
 import type { Scope } from './scope.ts'
 import { writeQuery } from './select.ts'
 import { printType, TYPE_NAMES } from './types.ts'
-
-/** An expression as SQL, and what is known of its value. */
-export interface Piece {
-  sql: string
-  /** Whether it can stand beside any operator as it is. */
-  atom: boolean
-  /** See `Column.weight`. */
-  weight: number
-  json: boolean
-}
+import { over, sortList } from './window.ts'
 
 /** What texts and arrays put together out of others may weigh: ten thousand characters for each unit is what most values stay below. */
 const MAX_WEIGHT = 4_096
@@ -32,101 +36,6 @@ const KEPT_WEIGHT = 256
 /** Characters of a constant that count as one value. */
 const CONSTANT = 1_024
 
-const piece = (sql: string, atom: boolean, weight = 1, json = false): Piece => ({ sql, atom, weight, json })
-const most = (pieces: readonly Piece[]): number =>
-  pieces.reduce((max, { weight }) => Math.max(max, weight), 1)
-const sum = (pieces: readonly Piece[]): number =>
-  Math.max(
-    1,
-    pieces.reduce((total, { weight }) => total + weight, 0),
-  )
-const sqlOf = (pieces: readonly Piece[]): string => pieces.map(({ sql }) => sql).join(', ')
-/** As an operand. */
-const operand = ({ sql, atom }: Piece): string => (atom ? sql : `(${sql})`)
-
-const set = (fields: string): ReadonlySet<string> => new Set(fields.split(' '))
-const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
-  A_Const: set('ival fval sval boolval isnull location'),
-  ColumnRef: set('fields location'),
-  A_Expr: set('kind name lexpr rexpr location rexpr_list_start rexpr_list_end'),
-  BoolExpr: set('boolop args location'),
-  NullTest: set('arg nulltesttype argisrow location'),
-  BooleanTest: set('arg booltesttype location'),
-  SubLink: set('subLinkType testexpr operName subselect location'),
-  CaseExpr: set('arg args defresult location'),
-  CaseWhen: set('expr result location'),
-  CoalesceExpr: set('args location'),
-  MinMaxExpr: set('op args location'),
-  FuncCall: set(
-    'funcname args agg_order agg_filter over agg_within_group agg_star agg_distinct func_variadic funcformat location',
-  ),
-  TypeCast: set('arg typeName location'),
-  A_ArrayExpr: set('elements location list_start list_end'),
-  A_Indirection: set('arg indirection'),
-  A_Indices: set('is_slice lidx uidx'),
-  RowExpr: set('args row_format location'),
-  SQLValueFunction: set('op typmod location'),
-  GroupingFunc: set('args location'),
-  CollateClause: set('arg collname location'),
-  NamedArgExpr: set('name arg argnumber location'),
-}
-const WORDS: Readonly<Record<string, readonly [name: string, hint: string]>> = {
-  ParamRef: ['a parameter', 'write the value itself'],
-  XmlExpr: ['XML', 'use text or json functions'],
-  XmlSerialize: ['XML', 'use text or json functions'],
-  JsonObjectConstructor: ['JSON_OBJECT(...)', 'use json_build_object'],
-  JsonArrayConstructor: ['JSON_ARRAY(...)', 'use json_build_array'],
-  JsonArrayQueryConstructor: ['JSON_ARRAY(...)', 'use json_agg'],
-  JsonObjectAgg: ['JSON_OBJECTAGG', 'use json_object_agg'],
-  JsonArrayAgg: ['JSON_ARRAYAGG', 'use json_agg'],
-  JsonFuncExpr: ['SQL/JSON functions', 'use ->, ->> and jsonb_path_query'],
-  JsonIsPredicate: ['IS JSON', 'cast to jsonb instead'],
-  JsonParseExpr: ['JSON(...)', 'cast to json instead'],
-  JsonScalarExpr: ['JSON_SCALAR', 'use to_json'],
-  JsonSerializeExpr: ['JSON_SERIALIZE', 'cast to text instead'],
-  MergeSupportFunc: ['MERGE_ACTION', 'a query only reads'],
-  SetToDefault: ['DEFAULT', 'write the value itself'],
-  CurrentOfExpr: ['CURRENT OF', 'a query only reads'],
-}
-
-const OPERATORS: ReadonlySet<string> = new Set(
-  `= <> < > <= >= + - * / % ^ || ~ ~* !~ !~* ~~ !~~ ~~* !~~* & | # << >> @ |/ ||/ -> ->> #> #>> @> <@ ? ?| ?& && #- @? @@ ^@`.split(
-    ' ',
-  ),
-)
-const NULL_TESTS: Readonly<Record<string, string>> = { IS_NULL: 'IS NULL', IS_NOT_NULL: 'IS NOT NULL' }
-const BOOLEAN_TESTS: Readonly<Record<string, string>> = {
-  IS_TRUE: 'IS TRUE',
-  IS_NOT_TRUE: 'IS NOT TRUE',
-  IS_FALSE: 'IS FALSE',
-  IS_NOT_FALSE: 'IS NOT FALSE',
-  IS_UNKNOWN: 'IS UNKNOWN',
-  IS_NOT_UNKNOWN: 'IS NOT UNKNOWN',
-}
-const BETWEENS: Readonly<Record<string, string>> = {
-  AEXPR_BETWEEN: 'BETWEEN',
-  AEXPR_NOT_BETWEEN: 'NOT BETWEEN',
-  AEXPR_BETWEEN_SYM: 'BETWEEN SYMMETRIC',
-  AEXPR_NOT_BETWEEN_SYM: 'NOT BETWEEN SYMMETRIC',
-}
-const LIKES: Readonly<Record<string, string>> = {
-  '~~': 'LIKE',
-  '!~~': 'NOT LIKE',
-  '~~*': 'ILIKE',
-  '!~~*': 'NOT ILIKE',
-}
-const CLOCKS: Readonly<Record<string, string>> = {
-  SVFOP_CURRENT_DATE: 'CURRENT_DATE',
-  SVFOP_CURRENT_TIME: 'CURRENT_TIME',
-  SVFOP_CURRENT_TIME_N: 'CURRENT_TIME',
-  SVFOP_CURRENT_TIMESTAMP: 'CURRENT_TIMESTAMP',
-  SVFOP_CURRENT_TIMESTAMP_N: 'CURRENT_TIMESTAMP',
-  SVFOP_LOCALTIME: 'LOCALTIME',
-  SVFOP_LOCALTIME_N: 'LOCALTIME',
-  SVFOP_LOCALTIMESTAMP: 'LOCALTIMESTAMP',
-  SVFOP_LOCALTIMESTAMP_N: 'LOCALTIMESTAMP',
-}
-const COLLATIONS: ReadonlySet<string> = new Set(['C', 'POSIX', 'ucs_basic', 'default', 'unicode'])
 /** Calls whose result holds all of their arguments. */
 const JOINING: ReadonlySet<string> = new Set(
   `concat concat_ws format replace regexp_replace overlay array_append array_prepend array_cat array_to_string json_build_object
@@ -285,102 +194,6 @@ function constant(fields: Tree, _scope: Scope, ctx: Context, node: unknown): Pie
   if (!/^-?(?:[0-9][0-9a-fA-FxXoO_.+-]*|\.[0-9][0-9eE_+-]*)$/.test(number))
     throw ctx.fail(node, 'this constant is not allowed', 'write a number, a text, true, false or null')
   return piece(number, !number.startsWith('-'))
-}
-
-function column(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
-  const parts = list(fields['fields'])
-  if (open(parts.at(-1))[0] === 'A_Star') {
-    const relation = names(parts.slice(0, -1)).at(-1)
-    if (relation === undefined || parts.length > 2)
-      throw ctx.fail(node, '* is not allowed here', 'name the columns')
-    if (scope.named(relation).length === 0) throw unknownRelation(node, relation, scope, ctx)
-    const columns = scope.named(relation).flatMap((source) => source.columns)
-    return piece(
-      `${quoteName(relation)}.*`,
-      true,
-      columns.reduce((total, { weight }) => total + weight, 0),
-    )
-  }
-  const path = names(parts)
-  if (path.length === 1) return bareColumn(path[0] ?? '', scope, ctx, node)
-  if (path.length === 3 && path[0] === 'api') path.shift()
-  const [relation = '', name = ''] = path
-  if (path.length !== 2)
-    throw ctx.fail(node, `the name ${names(parts).join('.')} has too many parts`, 'write relation.column')
-  return qualifiedColumn(relation, name, scope, ctx, node)
-}
-
-function bareColumn(name: string, scope: Scope, ctx: Context, node: unknown): Piece {
-  const columns = scope.columns(name)
-  const relations = scope.named(name)
-  if (columns.length === 0 && relations.length === 0 && !scope.hasLabel(name)) {
-    const like = scope.like(name)
-    const all = [...new Set(scope.all().flatMap((source) => source.columns.map((c) => c.name)))]
-    throw ctx.fail(
-      node,
-      `there is no column ${name}`,
-      like
-        ? `did you mean ${like}?`
-        : all.length > 0
-          ? `there are ${all.slice(0, 40).join(', ')}; a text stands in single quotes`
-          : 'a text stands in single quotes',
-      'QUERY_UNKNOWN_NAME',
-    )
-  }
-  const weight = Math.max(
-    1,
-    ...columns.map((c) => c.weight),
-    ...relations.map((r) => r.columns.reduce((total, c) => total + c.weight, 0)),
-  )
-  return piece(
-    quoteName(name),
-    true,
-    weight,
-    columns.some(({ json }) => json),
-  )
-}
-
-/**
- * `relation.name`. PostgreSQL takes it for a call of the function `name` where the relation has no such column, so every relation
- * that it could mean must have it.
- */
-function qualifiedColumn(relation: string, name: string, scope: Scope, ctx: Context, node: unknown): Piece {
-  const sources = scope.named(relation)
-  if (sources.length === 0) throw unknownRelation(node, relation, scope, ctx)
-  const columns = sources.map((source) => source.columns.find((c) => c.name === name))
-  const missing = columns.indexOf(undefined)
-  if (missing >= 0) {
-    const there = (sources[missing]?.columns ?? []).map((c) => c.name)
-    const like = nearest(name, there)
-    throw ctx.fail(
-      node,
-      `${relation} has no column ${name}`,
-      like
-        ? `did you mean ${like}?`
-        : `it has ${there.slice(0, 40).join(', ')}; functions are called as f(x)`,
-      'QUERY_UNKNOWN_NAME',
-    )
-  }
-  const found = columns as { weight: number; json: boolean }[]
-  return piece(
-    `${quoteName(relation)}.${quoteName(name)}`,
-    true,
-    Math.max(...found.map(({ weight }) => weight)),
-    found.some(({ json }) => json),
-  )
-}
-
-function unknownRelation(node: unknown, relation: string, scope: Scope, ctx: Context) {
-  const like = nearest(
-    relation,
-    scope.all().map(({ name }) => name),
-  )
-  return ctx.fail(
-    node,
-    `there is no relation ${relation} in FROM`,
-    like ? `did you mean ${like}?` : 'name it in FROM, or use its alias',
-    'QUERY_UNKNOWN_NAME',
-  )
 }
 
 function operator(fields: Tree, ctx: Context, node: unknown): string {
@@ -563,96 +376,4 @@ function call(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
   // What an aggregate keeps grows with the rows, so its size is looked at when it is there.
   if (KEEPERS.has(known.name)) return piece(`${BOUNDED}(${sql})`, true, Math.max(inner, KEPT_WEIGHT), json)
   return piece(sql, true, inner * growth(known.name, list(fields['args'])), json)
-}
-
-const SORT_FIELDS = set('node sortby_dir sortby_nulls location')
-const DIRECTIONS: Readonly<Record<string, string>> = {
-  SORTBY_DEFAULT: '',
-  SORTBY_ASC: ' ASC',
-  SORTBY_DESC: ' DESC',
-}
-const NULLS: Readonly<Record<string, string>> = {
-  SORTBY_NULLS_DEFAULT: '',
-  SORTBY_NULLS_FIRST: ' NULLS FIRST',
-  SORTBY_NULLS_LAST: ' NULLS LAST',
-}
-
-/** The terms of an ORDER BY. */
-export function sortList(nodes: readonly unknown[], scope: Scope, ctx: Context): string {
-  return nodes
-    .map((node) => {
-      const [type, fields] = open(node)
-      const direction = DIRECTIONS[text(fields['sortby_dir'])]
-      const nulls = NULLS[text(fields['sortby_nulls'])]
-      if (type !== 'SortBy' || direction === undefined || nulls === undefined)
-        throw ctx.fail(node, 'this order is not allowed', 'use ASC or DESC, and NULLS FIRST or LAST')
-      ctx.only(node, fields, SORT_FIELDS, 'ORDER BY')
-      return `${expression(fields['node'], scope, ctx).sql}${direction}${nulls}`
-    })
-    .join(', ')
-}
-
-const WINDOW_FIELDS = set(
-  'name refname partitionClause orderClause frameOptions startOffset endOffset location',
-)
-
-function over(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
-  const named = text(window['name'])
-  return named ? quoteName(named) : windowSpec(window, scope, ctx, node)
-}
-
-// parsenodes.h, "frameOptions is an OR of these bits".
-const NON_DEFAULT = 0x1
-const BETWEEN = 0x10
-const FRAME_MODES = [
-  [0x2, 'RANGE'],
-  [0x4, 'ROWS'],
-  [0x8, 'GROUPS'],
-] as const
-const FRAME_STARTS = [
-  [0x20, 'UNBOUNDED PRECEDING'],
-  [0x200, 'CURRENT ROW'],
-  [0x800, 'PRECEDING'],
-  [0x2000, 'FOLLOWING'],
-] as const
-const FRAME_ENDS = [
-  [0x100, 'UNBOUNDED FOLLOWING'],
-  [0x400, 'CURRENT ROW'],
-  [0x1000, 'PRECEDING'],
-  [0x4000, 'FOLLOWING'],
-] as const
-const FRAME_EXCLUDES = [
-  [0x8000, ' EXCLUDE CURRENT ROW'],
-  [0x10000, ' EXCLUDE GROUP'],
-  [0x20000, ' EXCLUDE TIES'],
-] as const
-
-/** A window's definition with its parentheses. */
-export function windowSpec(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
-  ctx.only(node, window, WINDOW_FIELDS, 'a window')
-  const partition = list(window['partitionClause'])
-  const order = list(window['orderClause'])
-  const parts = [
-    window['refname'] ? quoteName(text(window['refname'])) : '',
-    partition.length > 0 ? `PARTITION BY ${sqlOf(expressions(partition, scope, ctx))}` : '',
-    order.length > 0 ? `ORDER BY ${sortList(order, scope, ctx)}` : '',
-    frame(window, scope, ctx, node),
-  ]
-  return `(${parts.filter(Boolean).join(' ')})`
-}
-
-function frame(window: Tree, scope: Scope, ctx: Context, node: unknown): string {
-  const bits = whole(window['frameOptions'])
-  if ((bits & NON_DEFAULT) === 0) return ''
-  const pick = (choices: readonly (readonly [number, string])[]) =>
-    choices.find(([bit]) => (bits & bit) !== 0)?.[1]
-  const bound = (words: string | undefined, offset: unknown) => {
-    if (words === undefined)
-      throw ctx.fail(node, 'this window frame is not allowed', 'use ROWS BETWEEN ... AND ...')
-    return offset === undefined ? words : `${operand(expression(offset, scope, ctx))} ${words}`
-  }
-  const start = bound(pick(FRAME_STARTS), window['startOffset'])
-  const range =
-    (bits & BETWEEN) === 0 ? start : `BETWEEN ${start} AND ${bound(pick(FRAME_ENDS), window['endOffset'])}`
-  return `${pick(FRAME_MODES) ?? 'RANGE'} ${range}${pick(FRAME_EXCLUDES) ?? ''}`
 }

@@ -1,4 +1,4 @@
-import { list, names, open, type Tree, text } from './ast.ts'
+import { fieldSet, list, names, open, type Tree, text } from './ast.ts'
 import type { Context } from './context.ts'
 import { expression, functionOf } from './expression.ts'
 import { nearest, quoteName, quoteText } from './names.ts'
@@ -15,11 +15,10 @@ export interface From {
   derived: boolean
 }
 
-const set = (fields: string): ReadonlySet<string> => new Set(fields.split(' '))
-const RANGE_VAR = set('catalogname schemaname relname inh relpersistence alias location')
-const SUBSELECT = set('lateral subquery alias')
-const FUNCTION = set('lateral ordinality is_rowsfrom functions alias')
-const JOIN = set('jointype isNatural larg rarg usingClause join_using_alias quals alias rtindex')
+const RANGE_VAR = fieldSet('catalogname schemaname relname inh relpersistence alias location')
+const SUBSELECT = fieldSet('lateral subquery alias')
+const FUNCTION = fieldSet('lateral ordinality is_rowsfrom functions alias')
+const JOIN = fieldSet('jointype isNatural larg rarg usingClause join_using_alias quals alias rtindex')
 
 const plainColumn = (name: string): Column => ({ name, weight: 1, json: false })
 

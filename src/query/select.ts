@@ -1,10 +1,14 @@
-import { list, names, open, type Tree, text } from './ast.ts'
+import { fieldSet, list, names, open, type Tree, text } from './ast.ts'
 import { type Context, hasAggregate } from './context.ts'
-import { expression, expressions, type Piece, sortList, windowSpec } from './expression.ts'
+import { expression, expressions } from './expression.ts'
+import { figureName } from './figure-name.ts'
 import { type From, fromItem } from './from.ts'
 import { BOUNDED } from './functions.ts'
 import { quoteName } from './names.ts'
-import { type Carrier, type Column, type Cte, type HiddenLeaf, Scope } from './scope.ts'
+import { operand, type Piece } from './piece.ts'
+import { type Carrier, type Column, type HiddenLeaf, Scope } from './scope.ts'
+import { sortList, windowSpec } from './window.ts'
+import { openWith } from './with.ts'
 
 /** A whole query as SQL, and what is known of its result. */
 export interface Written {
@@ -39,19 +43,11 @@ export interface Outermost {
   parts: { with: string; select: string; columns: string; rest: string; order: string; limit: string }
 }
 
-const set = (fields: string): ReadonlySet<string> => new Set(fields.split(' '))
-const SELECT = set(
+const SELECT = fieldSet(
   `distinctClause targetList fromClause whereClause groupClause groupDistinct havingClause windowClause valuesLists sortClause
    limitOffset limitCount limitOption withClause op all larg rarg`.replace(/\s+/g, ' '),
 )
-const WITH = set('ctes recursive location')
-const CTE = set('ctename aliascolnames ctematerialized ctequery location')
-const TARGET = set('name val location')
-const MATERIALIZED: Readonly<Record<string, string>> = {
-  CTEMaterializeDefault: '',
-  CTEMaterializeAlways: 'MATERIALIZED ',
-  CTEMaterializeNever: 'NOT MATERIALIZED ',
-}
+const TARGET = fieldSet('name val location')
 const STATEMENTS: Readonly<Record<string, string>> = {
   InsertStmt: 'INSERT',
   UpdateStmt: 'UPDATE',
@@ -345,69 +341,6 @@ function looksElsewhere(tree: unknown): boolean {
   return false
 }
 
-/** The name that PostgreSQL gives a column without AS (parse_target.c, FigureColname). */
-function figureName(node: unknown): string {
-  return figure(node)?.name ?? '?column?'
-}
-
-function figure(node: unknown): { name: string; strong: boolean } | null {
-  const [type, fields] = open(node)
-  const strong = (name: string | undefined) => (name ? { name, strong: true } : null)
-  switch (type) {
-    case 'ColumnRef':
-      return strong(names(fields['fields']).at(-1))
-    case 'A_Indirection': {
-      const field = names(list(fields['indirection']).filter((step) => open(step)[0] === 'String')).at(-1)
-      return strong(field) ?? figure(fields['arg'])
-    }
-    case 'FuncCall':
-      return strong(names(fields['funcname']).at(-1))
-    case 'TypeCast': {
-      const inner = figure(fields['arg'])
-      if (inner?.strong) return inner
-      const name = names((fields['typeName'] as Tree)['names']).at(-1)
-      return name ? { name, strong: false } : inner
-    }
-    case 'CollateClause':
-      return figure(fields['arg'])
-    case 'CaseExpr': {
-      const inner = figure(fields['defresult'])
-      return inner?.strong ? inner : { name: 'case', strong: false }
-    }
-    case 'CoalesceExpr':
-      return strong('coalesce')
-    case 'MinMaxExpr':
-      return strong(fields['op'] === 'IS_LEAST' ? 'least' : 'greatest')
-    case 'A_ArrayExpr':
-      return strong('array')
-    case 'RowExpr':
-      return strong('row')
-    case 'GroupingFunc':
-      return strong('grouping')
-    case 'A_Expr':
-      return fields['kind'] === 'AEXPR_NULLIF' ? strong('nullif') : null
-    case 'SQLValueFunction':
-      return strong(
-        text(fields['op'])
-          .replace(/^SVFOP_|_N$/g, '')
-          .toLowerCase(),
-      )
-    case 'SubLink':
-      switch (fields['subLinkType']) {
-        case 'EXISTS_SUBLINK':
-          return strong('exists')
-        case 'ARRAY_SUBLINK':
-          return strong('array')
-        case 'EXPR_SUBLINK': {
-          const [first] = list(open(fields['subselect'])[1]['targetList'])
-          const target = open(first)[1]
-          return strong(text(target['name'])) ?? figure(target['val'])
-        }
-      }
-  }
-  return null
-}
-
 function groups(nodes: readonly unknown[], scope: Scope, ctx: Context): string {
   return nodes
     .map((node): string => {
@@ -436,64 +369,10 @@ function limits(fields: Tree, scope: Scope, ctx: Context): string {
   const [offset, count] = [value('limitOffset'), value('limitCount')]
   const ties = fields['limitOption'] === 'LIMIT_OPTION_WITH_TIES'
   return [
-    offset ? `OFFSET ${offset.atom ? offset.sql : `(${offset.sql})`}${ties ? ' ROWS' : ''}` : '',
-    count && ties ? `FETCH FIRST ${count.atom ? count.sql : `(${count.sql})`} ROWS WITH TIES` : '',
+    offset ? `OFFSET ${operand(offset)}${ties ? ' ROWS' : ''}` : '',
+    count && ties ? `FETCH FIRST ${operand(count)} ROWS WITH TIES` : '',
     count && !ties ? `LIMIT ${count.sql}` : '',
   ]
     .filter(Boolean)
     .join(' ')
-}
-
-/** Enters the common table expressions into `scope`; the answer writes the WITH clause once all that refers to them is written. */
-function openWith(fields: Tree, scope: Scope, ctx: Context): () => string {
-  const clause = fields['withClause'] as Tree | undefined
-  if (clause === undefined) return () => ''
-  if (clause['recursive'] === true)
-    throw ctx.fail(
-      list(clause['ctes'])[0],
-      'WITH RECURSIVE is not allowed',
-      'use generate_series for rows that are counted, and window functions for rows that follow one another',
-    )
-  ctx.only({ WithClause: clause }, clause, WITH, 'WITH')
-  const texts: (() => string)[] = []
-  // Each sees those before it and what is further out, and nothing of this SELECT itself.
-  let visible = new Scope(scope.parent)
-  for (const node of list(clause['ctes'])) {
-    const [, cte] = open(node)
-    ctx.only(node, cte, CTE, 'WITH')
-    const name = ctx.name(node, text(cte['ctename']))
-    if (name.startsWith('pg_') || ctx.catalog.has(name))
-      throw ctx.fail(node, `${name} in WITH would hide a relation of that name`, 'call it otherwise')
-    const given = names(cte['aliascolnames']).map((column) => ctx.name(node, column))
-    const within = visible
-    let done: Written | null = null
-    const write: Cte['write'] = (want) => {
-      done ??= writeQuery(cte['ctequery'], within, ctx, want && given.length === 0)
-      return {
-        columns: done.columns.map((column, i) => ({ ...column, name: given[i] ?? column.name })),
-        carried: done.carried,
-        hidden: done.hidden,
-      }
-    }
-    const entry: Cte = { name, write }
-    if (scope.ctes.has(name))
-      throw ctx.fail(node, `${name} stands twice in WITH`, 'call one of them otherwise')
-    scope.ctes.set(name, entry)
-    const next = new Scope(scope.parent)
-    for (const [key, value] of visible.ctes) next.ctes.set(key, value)
-    next.ctes.set(name, entry)
-    visible = next
-    const how = MATERIALIZED[text(cte['ctematerialized'])] ?? ''
-    const columnList = given.length > 0 ? `(${given.map(quoteName).join(', ')})` : ''
-    texts.push(() => {
-      write(false)
-      return `${quoteName(name)}${columnList} AS ${how}(${(done as unknown as Written).sql})`
-    })
-  }
-  // The last first: one that only a later one refers to is written when that one is.
-  return () => {
-    const written = texts.map(() => '')
-    for (let i = texts.length - 1; i >= 0; i--) written[i] = (texts[i] as () => string)()
-    return `WITH ${written.join(', ')}`
-  }
 }
