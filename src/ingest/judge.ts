@@ -1,6 +1,4 @@
-import { availableParallelism } from 'node:os'
-import { setImmediate } from 'node:timers/promises'
-import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { fromHex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { describeError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
@@ -11,24 +9,18 @@ import type { Sql } from '../graph/connect.ts'
 import { type Position, readPosition } from '../graph/cursor.ts'
 import {
   type Judged,
-  type RegisteredKey,
   type Retrieval,
-  readPublicKeys,
-  readSchemaBytes,
   readUnjudged,
   type Unjudged,
   writeJudgements,
 } from '../graph/judgements.ts'
 import { readPayloadsOf } from '../graph/payloads.ts'
-import type { SchemaFile } from '../maml/schema.ts'
-import { MAML_CONTEXT, verifyMaml } from '../maml/sign.ts'
 import { backoffMs } from '../payload/backoff.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
 import { type FetchOutcome, unavailable, type What } from '../payload/outcome.ts'
 import { judgeUri } from '../payload/uri.ts'
-import { type Entry, parseEntry } from '../receipt/entry.ts'
-import { type Judgement, judging, readSchemaFile, type SignatureCheck } from '../receipt/judge.ts'
-import type { LeafPolicy } from '../receipt/policy.ts'
+import { parseEntry } from '../receipt/entry.ts'
+import { type Decided, type Found, Verdicts } from './verdicts.ts'
 
 /** How many submissions may be sought at once. Each costs a few kilobytes, and its place for one grace at most. */
 const SEARCHES = 8_192
@@ -36,18 +28,6 @@ const SEARCHES = 8_192
 const HELD_BYTES = 64 << 20
 /** Searches begun in one turn, and verdicts written in one transaction, at most. */
 const BATCH = 256
-/** Milliseconds after which a batch is cut short: so long do large payloads keep small ones waiting. */
-const SLICE_MS = 100
-/** Milliseconds of checks after which others get a turn on this thread. */
-const YIELD_MS = 10
-/**
- * Payloads that are checked side by side. While the cores are busy with signatures the next ones are parsed; so many that the threads
- * never run dry, as waking one costs this thread as much as parsing does, and so few that a file or a name waits for milliseconds only.
- */
-const LANES = 16 * availableParallelism()
-/** Public keys and schema files that are kept. Anybody may register some; those in use are few. */
-const KEYS = 4_096
-const SCHEMAS = 256
 /** How often this stage looks for work that nobody woke it for, in milliseconds. */
 const POLL_MS = 500
 /** Hosts whose last delivery is remembered. */
@@ -69,16 +49,8 @@ export interface JudgeDeps {
   judged: Wake
 }
 
-/** The verdict of an entry. */
-type Statement = Pick<Entry, 'verdict' | 'reason' | 'observed'>
-
 /** One submission whose payload is being sought. */
-interface Search {
-  due: Unjudged
-  /** Null where nobody need be asked: the outcome or the URI decides. */
-  uri: string | null
-  /** What the log has said of it, where a restore brought that back. */
-  statement: Statement | null
+interface Search extends Decided {
   attempts: number
   /** Local milliseconds when the first attempt was asked for; null before it. */
   soughtSince: number | null
@@ -109,8 +81,7 @@ export class JudgeStage {
   readonly #searches = new Map<number, Search>()
   /** Wakes the turn when an attempt ends. */
   readonly #wake: Wake
-  readonly #schemas = new Map<LeafPolicy, Map<Hex, SchemaFile | null>>()
-  readonly #keys = new Map<Hex, Uint8Array>()
+  readonly #verdicts: Verdicts
   /** Local milliseconds of the last delivery of each host. */
   readonly #delivered = new Map<string, number>()
   #held = 0
@@ -124,6 +95,7 @@ export class JudgeStage {
   constructor(deps: JudgeDeps) {
     this.#deps = deps
     this.#wake = deps.applied
+    this.#verdicts = new Verdicts(deps)
   }
 
   /** How many payloads are being sought now. */
@@ -342,9 +314,12 @@ export class JudgeStage {
     const taken = ready.slice(0, BATCH)
     for (const search of taken) search.taken = true
     try {
-      const verdicts = await this.#judge(taken)
+      // The owners may have put bytes into our store, whatever the hosts do.
+      await this.#findStored(taken)
+      const { found, left } = await this.#verdicts.find(taken)
+      for (const search of left) search.taken = false
       await this.#written()
-      this.#writing = this.#write(verdicts)
+      this.#writing = this.#write(found)
       // Whoever waits for it next is told.
       this.#writing.catch(() => {})
     } catch (error) {
@@ -363,129 +338,12 @@ export class JudgeStage {
     }
   }
 
-  async #judge(taken: readonly Search[]): Promise<Found[]> {
-    // The owners may have put bytes into our store, whatever the hosts do.
-    await this.#findStored(taken)
-    // What a host still delivers from now on comes too late: a verdict is about what was there when its batch began.
-    const bytesOf = new Map(taken.map((search) => [search, search.bytes]))
-    const known = await this.#readKeysAndSchemas(taken.filter(({ bytes }) => bytes !== null))
-    const { clock } = this.#deps
-    const verdicts: Found[] = []
-    const started = clock.now()
-    let yielded = performance.now()
-    let next = 0
-    const lane = async () => {
-      while (next < taken.length) {
-        const search = taken[next++] as Search
-        if (clock.now() - started > SLICE_MS) {
-          search.taken = false
-          continue
-        }
-        verdicts.push(await this.#verdict(search, bytesOf.get(search) ?? null, known))
-        if (performance.now() - yielded > YIELD_MS) {
-          await setImmediate()
-          yielded = performance.now()
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: LANES }, lane))
-    return verdicts
-  }
-
-  async #verdict(search: Search, bytes: Uint8Array | null, known: Known): Promise<Found> {
-    const { metrics, chain } = this.#deps
-    const { due, uri, statement } = search
-    if (statement && !statement.observed && uri !== null && !bytes)
-      return { search, bytes, judgement: restoredJudgement(statement), restored: true, schema: null }
-    const { keys } = due
-    const key = keys.findLast((candidate) => candidate.keyId === due.keyId) ?? null
-    const schema = bytes ? known.schema(due) : null
-    const publicKey = (of: RegisteredKey) => (bytes ? known.key(of.keyId) : NO_BYTES)
-    const end = metrics.judgeSeconds.startTimer()
-    const steps = judging(
-      {
-        outcome: due.outcome,
-        chain,
-        contributor: due.contributor,
-        sensor: due.sensor,
-        dataset: due.dataset,
-        payload: due.payload,
-        uriRefused: due.outcome === 'validated' && uri === null,
-        bytes,
-        key: key && { publicKey: publicKey(key), possessionValid: key.possessionValid },
-        earlierKeys: key ? keys.filter((other) => other.keyIndex < key.keyIndex).map(publicKey) : [],
-        // The file below stands for the bytes.
-        schema: NO_BYTES,
-        submittedTime: due.submittedTime,
-        policy: due.policy,
-      },
-      { schemaFile: () => schema },
-    )
-    let step = steps.next()
-    while (!step.done) step = steps.next(await this.#isSigned(step.value))
-    end()
-    return { search, bytes, judgement: step.value, restored: false, schema }
-  }
-
-  /** Off this thread where the runtime can: a signature takes longer than all other checks together. */
-  #isSigned({ payload, publicKey }: SignatureCheck): Promise<boolean> | boolean {
-    const { mlDsa } = this.#deps
-    const { signature, signedBytes } = payload
-    if (!mlDsa.verifyAside || signature.kind !== 'present') return verifyMaml(payload, publicKey, mlDsa)
-    return mlDsa.verifyAside(65, publicKey, signedBytes, signature.bytes, MAML_CONTEXT)
-  }
-
-  /**
-   * What judging these needs: from the caches, and what is missing there from the database. Both are found by their hashes, so that
-   * neither ever changes. The answer holds all of it, whatever the caches forget meanwhile.
-   */
-  async #readKeysAndSchemas(taken: readonly Search[]): Promise<Known> {
-    const { sql } = this.#deps
-    const keys = new Map<Hex, Uint8Array>()
-    const missing = new Set<Hex>()
-    const schemas = new Map<LeafPolicy, Map<Hex, SchemaFile | null>>()
-    for (const { due } of taken) {
-      for (const { keyId } of due.keys) {
-        const key = this.#keys.get(keyId)
-        if (key) keys.set(keyId, key)
-        else missing.add(keyId)
-      }
-      const files = schemas.get(due.policy) ?? new Map<Hex, SchemaFile | null>()
-      schemas.set(due.policy, files)
-      if (!files.has(due.schemaSha256)) files.set(due.schemaSha256, await this.#schema(due))
-    }
-    if (this.#keys.size + missing.size > KEYS) this.#keys.clear()
-    for (const [id, key] of await readPublicKeys(sql, [...missing])) {
-      keys.set(id, key)
-      this.#keys.set(id, key)
-    }
-    const required = <T>(value: T | undefined): T => {
-      if (value === undefined) throw new Error('a key or schema of a batch was not read')
-      return value
-    }
-    return {
-      key: (id) => required(keys.get(id)),
-      schema: ({ policy, schemaSha256 }) => required(schemas.get(policy)?.get(schemaSha256)),
-    }
-  }
-
-  async #schema({ schemaSha256, policy }: Unjudged): Promise<SchemaFile | null> {
-    const files = this.#schemas.get(policy) ?? new Map<Hex, SchemaFile | null>()
-    this.#schemas.set(policy, files)
-    const known = files.get(schemaSha256)
-    if (known !== undefined) return known
-    if (files.size >= SCHEMAS) files.clear()
-    const file = readSchemaFile(await readSchemaBytes(this.#deps.sql, schemaSha256), policy)
-    files.set(schemaSha256, file)
-    return file
-  }
-
-  async #write(found: readonly Found[]): Promise<void> {
+  async #write(found: readonly Found<Search>[]): Promise<void> {
     if (found.length === 0) return
     const { sql, metrics, judged } = this.#deps
     try {
       const verdicts = found.map(
-        ({ search, bytes, judgement, restored, schema }): Judged => ({
+        ({ of: search, bytes, judgement, restored, schema }): Judged => ({
           submission: search.due,
           judgement,
           restored,
@@ -495,7 +353,7 @@ export class JudgeStage {
         }),
       )
       const written = await writeJudgements(sql, verdicts)
-      for (const { search, judgement } of found) {
+      for (const { of: search, judgement } of found) {
         this.#forget(search.due.id)
         if (written.has(search.due.id))
           metrics.judged.inc({ verdict: judgement.verdict, reason: judgement.reason ?? 'none' })
@@ -504,38 +362,10 @@ export class JudgeStage {
       }
       judged.wake()
     } finally {
-      for (const { search } of found) search.taken = false
+      for (const { of: search } of found) search.taken = false
     }
   }
 }
-
-/** Keys and schema files of one batch. */
-interface Known {
-  key(id: Hex): Uint8Array
-  schema(due: Unjudged): SchemaFile | null
-}
-
-/** A verdict, and what it was found with. */
-interface Found {
-  search: Search
-  /** The payload that it is about, null without one. */
-  bytes: Uint8Array | null
-  judgement: Judgement
-  /** Whether it is what a restored entry says, and not what the payload does. */
-  restored: boolean
-  schema: SchemaFile | null
-}
-
-/** What the log has said of a payload that was read then and is gone now. */
-const restoredJudgement = ({ verdict, reason, observed }: Statement): Judgement => ({
-  verdict,
-  reason,
-  observed,
-  read: null,
-  detail: 'The payload was gone when the log was restored: this is what its entry says.',
-})
-
-const NO_BYTES = new Uint8Array()
 
 const isGraceOver = (due: Unjudged, { final }: Position): boolean =>
   due.settledBlock <= final.number && final.time >= due.settledTime + due.policy.graceSeconds
