@@ -9,11 +9,12 @@ import {
   type ChangeSubject,
   type FeedHead,
   type RangeChange,
-  readChangeRows,
+  readFeedHead,
   readOldest,
   widthOf,
 } from '../graph/changes.ts'
 import type { Sql } from '../graph/connect.ts'
+import { ChangeTail } from './change-tail.ts'
 import type { ServiceContext } from './context.ts'
 import { ServiceError } from './error.ts'
 import { readSubmissionId } from './submissions.ts'
@@ -25,14 +26,8 @@ export const DEFAULT_CHANGES = 100
 export const MAX_CHANGES = 1_000
 /** Rows that one page looks through for items that pass its filters; a row holds at most 256 changes. */
 const SCAN_ROWS = 128
-/** Rows asked for at once. */
-const READ_ROWS = 16
 /** Ranges that one page asks the database to take apart. */
 const SCAN_RANGES = 16
-/** Newest rows that are kept for those who follow, so that each row is read once and not once a client. */
-const TAIL_ROWS = 64
-/** How often the feed is looked at while somebody waits, in milliseconds. */
-const LOOK_MS = 100
 
 /** How clients are followed with. */
 export interface Following {
@@ -117,25 +112,21 @@ const gone = (message: string, head: FeedHead, oldest: number): ServiceError =>
     details: { newest: idOf(head.name, head.last), oldest: idOf(head.name, oldest) },
   })
 
-/** The feed of changes as many clients read it: pages for those who ask, and one look at the database for all who wait. */
+/** The feed of changes as many clients read it: who follows, and the page that each is told next. */
 export class ChangeFeed {
   readonly #sql: Sql
-  readonly #clock: Clock
   readonly #chain: string
   readonly following: Following
   readonly #stopping = new AbortController()
-  /** The newest rows, without a hole between them, of the feed that `#head` names. */
-  #tail: ChangeRow[] = []
-  #head: FeedHead = { name: '', last: -1 }
-  readonly #waiting = new Set<() => void>()
-  #looking = false
+  readonly #tail: ChangeTail
   #followers = 0
 
   constructor(settings: { sql: Sql; clock: Clock; chain: string; following: Following }) {
-    this.#sql = settings.sql
-    this.#clock = settings.clock
-    this.#chain = settings.chain
-    this.following = settings.following
+    const { sql, clock, chain, following } = settings
+    this.#sql = sql
+    this.#chain = chain
+    this.following = following
+    this.#tail = new ChangeTail({ sql, clock, stopping: this.stopping })
   }
 
   /** Aborts when the process stops: whoever follows ends then. */
@@ -149,7 +140,6 @@ export class ChangeFeed {
 
   stop(): void {
     this.#stopping.abort()
-    this.#wakeAll()
   }
 
   /** The id up to which a reader was told everything. */
@@ -179,7 +169,7 @@ export class ChangeFeed {
    */
   async open(query: ChangeQuery): Promise<ChangeReader> {
     const filter = this.#filter(query)
-    const { head } = await readChangeRows(this.#sql, Number.MAX_SAFE_INTEGER, 1)
+    const head = await readFeedHead(this.#sql)
     const { after } = query
     if (after === 'newest') return { filter, position: head.last, feed: head.name }
     if (after === undefined) return { filter, position: await readOldest(this.#sql), feed: head.name }
@@ -215,11 +205,11 @@ export class ChangeFeed {
    */
   async page(reader: ChangeReader, limit: number, fresh = false): Promise<ChangePage> {
     const items: ChangeItem[] = []
-    let head = this.#head
+    let { head } = this.#tail
     let rowsLeft = SCAN_ROWS
     const budget = { ranges: SCAN_RANGES }
     while (items.length < limit && rowsLeft > 0 && budget.ranges > 0) {
-      const found = await this.#rows(reader.position, fresh)
+      const found = await this.#tail.rows(reader.position, fresh)
       head = found.head
       if (reader.feed !== head.name && reader.position > 0)
         throw gone('the index was begun anew', head, await readOldest(this.#sql))
@@ -262,7 +252,7 @@ export class ChangeFeed {
         id: idOf(reader.feed, id),
         kind: shown.kind,
         told,
-        ...this.#facts(shown, one),
+        ...facts(shown, this.#chain, one),
       })
       if (filter.kinds !== null && !filter.kinds.has(change.kind)) {
         reader.position = last
@@ -320,117 +310,9 @@ export class ChangeFeed {
     }))
   }
 
-  #subject({ submission, contributor, sensor, dataset }: ChangeSubject) {
-    return { submission, contributor: accountId(this.#chain, contributor), sensor, dataset }
-  }
-
-  #facts(change: Change, one?: OneOfRange): Partial<ChangeItem> {
-    const of = (first_index: number, last_index: number) =>
-      one ? { ...this.#subject(one.subject), index: one.index } : { first_index, last_index }
-    switch (change.kind) {
-      case 'submitted':
-      case 'removed':
-        return { ...this.#subject(change), block: change.block }
-      case 'settled':
-        return {
-          ...this.#subject(change),
-          index: change.index,
-          outcome: change.outcome,
-          block: change.block,
-        }
-      case 'judged':
-        return {
-          ...this.#subject(change),
-          index: change.index,
-          verdict: change.verdict,
-          reason: change.reason,
-        }
-      case 'unsettled':
-        return { ...this.#subject(change), index: change.index, block: change.block }
-      case 'final':
-        return { ...of(change.first, change.last), block: change.block }
-      case 'logged':
-        return of(change.first, change.last)
-      case 'anchored': {
-        const { first, last, seq, size, root, block } = change
-        return { ...of(first, last), block, anchor: { seq, size, root } }
-      }
-      case 'rolled_back':
-        return { block: change.block, block_hash: change.hash, from_block: change.from }
-    }
-  }
-
-  /** Rows above `after`: from the tail where it reaches so far back, else from the database. */
-  async #rows(after: number, fresh: boolean): Promise<{ head: FeedHead; rows: readonly ChangeRow[] }> {
-    const head = this.#head
-    const oldest = this.#tail[0]?.first ?? head.last + 1
-    // A reader may be ahead of the last look, when it was served by the database.
-    const covered = this.#looking && head.last >= 0 && oldest <= after + 1 && after <= head.last
-    const from = covered ? this.#tail.findIndex((row) => row.last > after) : -1
-    if (!covered || (fresh && from < 0)) return readChangeRows(this.#sql, after, READ_ROWS)
-    return { head, rows: from < 0 ? [] : this.#tail.slice(from, from + READ_ROWS) }
-  }
-
   /** Resolves when there is a change after the reader's place, after `ms`, when `signal` aborts or the process stops. */
-  async wait(reader: ChangeReader, ms: number, signal: AbortSignal): Promise<void> {
-    const over = (): boolean => signal.aborted || this.stopping.aborted
-    const news = (): boolean =>
-      this.#head.last >= 0 && (this.#head.last > reader.position || this.#head.name !== reader.feed)
-    if (over()) return
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', done)
-        this.#waiting.delete(look)
-        resolve()
-      }
-      const look = () => {
-        if (over() || news()) done()
-      }
-      const timer = setTimeout(done, ms)
-      signal.addEventListener('abort', done, { once: true })
-      this.#waiting.add(look)
-      if (this.#looking) look()
-      else void this.#look()
-    })
-  }
-
-  #wakeAll(): void {
-    for (const look of [...this.#waiting]) look()
-  }
-
-  /** Looks for new changes for as long as anybody waits. */
-  async #look(): Promise<void> {
-    this.#looking = true
-    this.#tail = []
-    this.#head = { name: '', last: -1 }
-    try {
-      while (this.#waiting.size > 0 && !this.stopping.aborted) {
-        await this.#lookOnce().catch(() => {
-          // The database is away: whoever waits goes on waiting, and hears of it at the next page.
-        })
-        await this.#clock.sleep(LOOK_MS, this.stopping)
-      }
-    } finally {
-      this.#looking = false
-    }
-    // Whoever came between the last look and this line.
-    if (this.#waiting.size > 0 && !this.stopping.aborted) void this.#look()
-  }
-
-  async #lookOnce(): Promise<void> {
-    const first = this.#head.last < 0
-    const { head, rows } = await readChangeRows(
-      this.#sql,
-      first ? Number.MAX_SAFE_INTEGER : this.#head.last,
-      READ_ROWS,
-    )
-    const follows = !first && head.name === this.#head.name && rows[0]?.first === this.#head.last + 1
-    const moved = first || head.name !== this.#head.name || head.last !== this.#head.last
-    // After a long pause or in another feed the tail begins anew.
-    this.#tail = follows ? [...this.#tail, ...rows].slice(-TAIL_ROWS) : []
-    this.#head = follows ? { name: head.name, last: rows.at(-1)?.last ?? head.last } : head
-    if (moved) this.#wakeAll()
+  wait(reader: ChangeReader, ms: number, signal: AbortSignal): Promise<void> {
+    return this.#tail.wait(reader, ms, signal)
   }
 }
 
@@ -438,6 +320,48 @@ export class ChangeFeed {
 interface OneOfRange {
   subject: ChangeSubject
   index: number
+}
+
+/** A subject as it is told, of the chain with the CAIP-2 id `chain`. */
+function subjectOf({ submission, contributor, sensor, dataset }: ChangeSubject, chain: string) {
+  return { submission, contributor: accountId(chain, contributor), sensor, dataset }
+}
+
+/** What a change is told with besides its id, kind and time; of a range, `one` of its submissions alone. */
+function facts(change: Change, chain: string, one?: OneOfRange): Partial<ChangeItem> {
+  const of = (first_index: number, last_index: number) =>
+    one ? { ...subjectOf(one.subject, chain), index: one.index } : { first_index, last_index }
+  switch (change.kind) {
+    case 'submitted':
+    case 'removed':
+      return { ...subjectOf(change, chain), block: change.block }
+    case 'settled':
+      return {
+        ...subjectOf(change, chain),
+        index: change.index,
+        outcome: change.outcome,
+        block: change.block,
+      }
+    case 'judged':
+      return {
+        ...subjectOf(change, chain),
+        index: change.index,
+        verdict: change.verdict,
+        reason: change.reason,
+      }
+    case 'unsettled':
+      return { ...subjectOf(change, chain), index: change.index, block: change.block }
+    case 'final':
+      return { ...of(change.first, change.last), block: change.block }
+    case 'logged':
+      return of(change.first, change.last)
+    case 'anchored': {
+      const { first, last, seq, size, root, block } = change
+      return { ...of(first, last), block, anchor: { seq, size, root } }
+    }
+    case 'rolled_back':
+      return { block: change.block, block_hash: change.hash, from_block: change.from }
+  }
 }
 
 /** One page of changes; with `waitMs` the answer waits that long for something to tell. Throws as {@link ChangeFeed.open} and `page`, and `BUSY`. */
