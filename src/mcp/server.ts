@@ -1,6 +1,7 @@
 import { type CompleteResult, McpServer, type McpServerFactory } from '@modelcontextprotocol/server'
 import packageFile from '../../package.json' with { type: 'json' }
 import type { ServiceContext } from '../service/context.ts'
+import { CallerQueues } from '../service/queue.ts'
 import type { Completer } from './complete.ts'
 import { INSTRUCTIONS } from './guide.ts'
 import { PROMPTS, promptResult } from './prompts.ts'
@@ -13,7 +14,6 @@ import { getReadingsTool } from './tools/get-readings.ts'
 import { listDatasetsTool } from './tools/list-datasets.ts'
 import { querySensorDataTool } from './tools/query-sensor-data.ts'
 import { verifyRecordTool } from './tools/verify-record.ts'
-import { Turns } from './turns.ts'
 
 /** Every tool, in the order in which a newcomer would use them. */
 export const TOOLS: readonly Tool[] = [
@@ -42,6 +42,12 @@ const CACHE_HINTS = {
 } as const
 /** Elements of the arguments of one call; the largest honest ones have a dozen. */
 const MAX_INPUT_ELEMENTS = 1_000
+/**
+ * Queries of one caller that are under way or in the database's own line at once, and how many more may wait here, in order, instead of
+ * being refused: an AI client that asks many things at once has nobody who would try again for it.
+ */
+export const CALLER_AT_ONCE = 8
+export const CALLER_WAITING = 2_000
 
 /**
  * The factory that serves every request and every revision of the protocol (docs/mcp.md): a fresh server each time, as the SDK asks,
@@ -49,7 +55,7 @@ const MAX_INPUT_ELEMENTS = 1_000
  */
 export function createMcpFactory(ctx: ServiceContext): McpServerFactory {
   const own = templates(ctx)
-  const turns = new Turns()
+  const queues = new CallerQueues(CALLER_AT_ONCE, CALLER_WAITING)
   return ({ authInfo }) => {
     const caller = authInfo?.clientId ?? 'local'
     const server = new McpServer(INFO, {
@@ -67,7 +73,7 @@ export function createMcpFactory(ctx: ServiceContext): McpServerFactory {
     for (const { name, config, run } of TOOLS) {
       server.registerTool(name, config, async (args, call) => {
         try {
-          return await run(args, { ctx, server: call, caller, turns })
+          return await run(args, { ctx, server: call, caller, queues })
         } catch (error) {
           return refusal(error, ctx.logger)
         }

@@ -1,8 +1,8 @@
 import type { CallToolResult, ServerContext } from '@modelcontextprotocol/server'
 import type { z } from 'zod'
 import type { ServiceContext } from '../service/context.ts'
+import type { CallerQueues } from '../service/queue.ts'
 import { type Hoisted, hoist } from './schema.ts'
-import type { Turns } from './turns.ts'
 
 /** What a tool's work is given besides its arguments. */
 export interface ToolCall {
@@ -11,7 +11,7 @@ export interface ToolCall {
   /** Who asks: an address, later an account. */
   caller: string
   /** Where queries wait. */
-  turns: Turns
+  queues: CallerQueues
 }
 
 /** A tool, made once: its schemas are shared by all requests. */

@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.ts'
 import { processCommand } from '../core/process.ts'
 import { openPool, parseDatabaseUrl, type Sql } from '../graph/connect.ts'
 import { QUERY_SETTINGS } from '../graph/roles.ts'
-import { BoundedQueue } from './queue.ts'
+import { BoundedQueue, CallerQueues } from './queue.ts'
 
 /** Queries that run at once, and how many more may wait for their turn. */
 export const QUERIES_AT_ONCE = 4
@@ -49,7 +49,7 @@ interface Session {
 /** Sessions on which strangers' queries run, apart from all others. `url` is of the role that can read nothing but schema `api`. */
 export function createQuerySessions(url: string, logger: Logger): QuerySessions {
   const queue = new BoundedQueue(QUERIES_AT_ONCE, QUERIES_WAITING)
-  const callers = new Map<string, { queue: BoundedQueue; users: number }>()
+  const callers = new CallerQueues(OF_ONE_CALLER, QUERIES_WAITING)
   const isLocal = parseDatabaseUrl(url).hosts.every(({ path }) => path !== undefined)
   const idle: Session[] = []
   const open = new Set<Session>()
@@ -98,14 +98,7 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
   return {
     async run(work, { signal, caller } = {}) {
       if (caller === undefined) return queue.run(() => turn(work, signal))
-      const own = callers.get(caller) ?? { queue: new BoundedQueue(OF_ONE_CALLER, QUERIES_WAITING), users: 0 }
-      callers.set(caller, own)
-      own.users++
-      try {
-        return await own.queue.run(() => queue.run(() => turn(work, signal)))
-      } finally {
-        if (--own.users === 0) callers.delete(caller)
-      }
+      return callers.run(caller, () => queue.run(() => turn(work, signal)))
     },
     async end() {
       await Promise.all([...open].map(({ client }) => client.end({ timeout: 1 })))

@@ -34,3 +34,31 @@ export class BoundedQueue {
     }
   }
 }
+
+/**
+ * A {@link BoundedQueue} of its own for each caller, kept for as long as jobs of that caller are in it: nobody waits behind another
+ * caller's jobs.
+ */
+export class CallerQueues {
+  readonly #atOnce: number
+  readonly #waiting: number
+  readonly #lines = new Map<string, { queue: BoundedQueue; jobs: number }>()
+
+  /** Bounds of each caller's queue. */
+  constructor(atOnce: number, waiting: number) {
+    this.#atOnce = atOnce
+    this.#waiting = waiting
+  }
+
+  /** Runs `job` when it is its turn among the jobs of `caller`. Settles as {@link BoundedQueue.run} does. */
+  async run<T>(caller: string, job: () => Promise<T>): Promise<T> {
+    const line = this.#lines.get(caller) ?? { queue: new BoundedQueue(this.#atOnce, this.#waiting), jobs: 0 }
+    this.#lines.set(caller, line)
+    line.jobs++
+    try {
+      return await line.queue.run(job)
+    } finally {
+      if (--line.jobs === 0) this.#lines.delete(caller)
+    }
+  }
+}

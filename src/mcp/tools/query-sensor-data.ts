@@ -13,13 +13,13 @@ export const querySensorDataTool = tool({
     'Answers one SELECT over datasets (PostgreSQL; windows, CTEs, percentiles, date functions, joins), with where each row comes from and links to its proof. Takes {query, maml_schema, signature_verification} as in: {"query": "SELECT air_quality FROM helium_sensors WHERE timestamp = \'2025-10-01T23:30:00Z\'", "maml_schema": "iot_data.maml", "signature_verification": "CRYSTALS-Dilithium"}. Only rows of accepted submissions unless verdict says otherwise. Aggregates never claim a proof of a row.',
   input: QueryRequestShape,
   output: QueryAnswerShape.extend({ untrusted: Untrusted }),
-  async run(args, { ctx, server, caller, turns }) {
+  async run(args, { ctx, server, caller, queues }) {
     // Rows are cut to what fits; the query's own cursor leads on from there.
     let bytes = MAX_STRUCTURED_BYTES - 4_000
     for (;;) {
       const limits = { bytes }
       const result = await withProgress(server, QUERY_MS, 'the query is running', () =>
-        turns.run(caller, () => runQuery(ctx, args, { signal: server.mcpReq.signal, limits, caller })),
+        queues.run(caller, () => runQuery(ctx, args, { signal: server.mcpReq.signal, limits, caller })),
       )
       const structured = {
         ...result,

@@ -5,7 +5,8 @@ import { DunesError } from '../../../src/core/error.ts'
 import { silentLogger } from '../../../src/core/logger.ts'
 import { clip, refusal, withProgress } from '../../../src/mcp/result.ts'
 import { hoist } from '../../../src/mcp/schema.ts'
-import { Turns } from '../../../src/mcp/turns.ts'
+import { CALLER_AT_ONCE, CALLER_WAITING } from '../../../src/mcp/server.ts'
+import { CallerQueues } from '../../../src/service/queue.ts'
 
 const callWith = (token: string | undefined, told: unknown[]): ServerContext =>
   ({
@@ -85,7 +86,7 @@ describe('schemas', () => {
 })
 
 test('queries of one caller take turns and none is refused; another caller does not wait for them', async () => {
-  const turns = new Turns()
+  const queues = new CallerQueues(CALLER_AT_ONCE, CALLER_WAITING)
   let running = 0
   let most = 0
   const go: (() => void)[] = []
@@ -94,8 +95,8 @@ test('queries of one caller take turns and none is refused; another caller does 
     await new Promise<void>((resolve) => go.push(resolve))
     running--
   }
-  const all = Array.from({ length: 100 }, () => turns.run('one', job))
-  expect(await turns.run('two', async () => 'at once')).toBe('at once')
+  const all = Array.from({ length: 100 }, () => queues.run('one', job))
+  expect(await queues.run('two', async () => 'at once')).toBe('at once')
   let ended = 0
   for (const work of all) void work.then(() => ended++)
   while (ended < 100) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { BoundedQueue } from '../../../src/service/queue.ts'
+import { BoundedQueue, CallerQueues } from '../../../src/service/queue.ts'
 
 /** A job that ends when told to. */
 const job = () => {
@@ -54,4 +54,19 @@ test('nobody overtakes those who wait', async () => {
   all.push(queue.run(() => void order.push(4)))
   await Promise.all(all)
   expect(order).toEqual([1, 2, 3, 4])
+})
+
+test('each caller has a queue of its own, with bounds of its own', async () => {
+  const queues = new CallerQueues(1, 0)
+  const [first, second] = [job(), job()]
+  const running = [queues.run('one', first.run), queues.run('two', second.run)]
+  await turn()
+  expect([first.started(), second.started()]).toEqual([true, true])
+  await expect(queues.run('one', async () => 1)).rejects.toMatchObject({ code: 'BUSY' })
+  first.end()
+  expect(await running[0]).toBe('done')
+  // Neither the job that ended nor the refused one holds a place.
+  expect(await queues.run('one', async () => 2)).toBe(2)
+  second.end()
+  expect(await running[1]).toBe('done')
 })
