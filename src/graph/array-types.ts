@@ -5,8 +5,8 @@ import type postgres from 'postgres'
  * waits for: a connection that is lost at that moment would end the process with an unhandled rejection.
  */
 
-/** Oids of element and array types (src/include/catalog/pg_type.dat); they never change. */
-const ARRAYS: readonly (readonly [element: number, array: number])[] = [
+/** Oids of array types by those of their elements (src/include/catalog/pg_type.dat); they never change. */
+export const ARRAYS: ReadonlyMap<number, number> = new Map([
   [16, 1000], // bool
   [17, 1001], // bytea
   [19, 1003], // name
@@ -21,12 +21,21 @@ const ARRAYS: readonly (readonly [element: number, array: number])[] = [
   [1042, 1014], // bpchar
   [1043, 1015], // varchar
   [1082, 1182], // date
+  [1083, 1183], // time
   [1114, 1115], // timestamp
   [1184, 1185], // timestamptz
+  [1186, 1187], // interval
+  [1266, 1270], // timetz
   [1700, 1231], // numeric
+  [2206, 2211], // regtype
+  [2249, 2287], // record
   [2950, 2951], // uuid
   [3802, 3807], // jsonb
-]
+  [4072, 4073], // jsonpath
+])
+
+/** An array's elements, which may be arrays again. */
+export type ArrayOf<T> = (T | null | ArrayOf<T>)[]
 
 type Codec = (value: never) => unknown
 /** What of the driver's options is read and extended here. */
@@ -43,7 +52,7 @@ export function addArrayTypes(sql: postgres.Sql): void {
     const parse = parsers[element] as ((text: string) => unknown) | undefined
     const serialize = serializers[element] as ((value: unknown) => unknown) | undefined
     shared.typeArrayMap[element] = array
-    parsers[array] = ((text: string) => parseArray(text, parse ?? ((value) => value))) as Codec
+    parsers[array] = ((text: string) => parseArray<unknown>(text, parse ?? ((value) => value))) as Codec
     serializers[array] = ((values: unknown) =>
       Array.isArray(values) ? formatArray(values, serialize ?? String) : values) as Codec
   }
@@ -59,36 +68,49 @@ function formatArray(values: readonly unknown[], serialize: (value: unknown) => 
   return `{${items.join(',')}}`
 }
 
-/** Reads what the server writes; bounds that do not begin at 1 (`[0:1]={...}`) are left out. */
-function parseArray(text: string, parse: (text: string) => unknown): unknown[] {
-  let at = text.indexOf('{')
-  const read = (): unknown[] => {
-    const out: unknown[] = []
-    at++
-    while (text[at] !== '}') {
-      if (text[at] === ',') at++
-      if (text[at] === '{') out.push(read())
-      else if (text[at] === '"') out.push(parse(quoted()))
-      else {
-        const start = at
-        while (at < text.length && text[at] !== ',' && text[at] !== '}') at++
-        const plain = text.slice(start, at)
-        out.push(plain === 'NULL' ? null : parse(plain))
-      }
-      if (at >= text.length) throw new RangeError('the server sent half an array')
+/**
+ * Reads an array's text as the server writes it: elements by `parse`, NULL as null, arrays within it as arrays. Bounds that do not begin
+ * at 1 (`[0:1]={...}`) are left out. Throws `RangeError` where the text is not one whole array.
+ */
+export function parseArray<T>(text: string, parse: (text: string) => T): ArrayOf<T> {
+  let at = text.startsWith('[') ? text.indexOf('=') + 1 : 0
+  const broken = (): never => {
+    throw new RangeError('the server sent no whole array')
+  }
+  const items = (): ArrayOf<T> => {
+    const out: ArrayOf<T> = []
+    if (text[++at] === '}') {
+      at++
+      return out
     }
-    at++
-    return out
+    for (;;) {
+      out.push(element())
+      const after = text[at++]
+      if (after === '}') return out
+      if (after !== ',') broken()
+    }
+  }
+  const element = (): ArrayOf<T>[number] => {
+    if (text[at] === '{') return items()
+    if (text[at] === '"') return parse(quoted())
+    const start = at
+    while (at < text.length && text[at] !== ',' && text[at] !== '}') at++
+    const plain = text.slice(start, at)
+    // The empty text stands in quotes.
+    if (plain === '') broken()
+    return plain === 'NULL' ? null : parse(plain)
   }
   const quoted = (): string => {
     let value = ''
     for (at++; text[at] !== '"'; at++) {
-      if (at >= text.length) throw new RangeError('the server sent half an array')
       if (text[at] === '\\') at++
+      if (at >= text.length) broken()
       value += text[at]
     }
     at++
     return value
   }
-  return read()
+  if (text[at] !== '{') broken()
+  const read = items()
+  return at === text.length ? read : broken()
 }

@@ -5,6 +5,7 @@ export const HONEST: readonly string[] = [
   "SELECT air_quality FROM helium_sensors WHERE timestamp = '2025-10-01T00:01:00Z';",
   'select * from helium_sensors',
   'SELECT * FROM api.helium_sensors',
+  'select count(*), max(api.weather.temperature) from api.weather',
   'select helium_sensors.* from helium_sensors where air_quality > 20',
   'select api.helium_sensors.air_quality from api.helium_sensors order by 1',
   'SELECT "air_quality", "timestamp" FROM "helium_sensors" AS "H" ORDER BY "H"."timestamp"',

@@ -99,7 +99,9 @@ describe('limits', () => {
 
   it('leaves nothing behind', async () => {
     await ask('select 1')
-    for (const { state } of await sessions()) expect(state).toBe('idle')
+    const states = (await sessions()).map(({ state }) => state)
+    expect(states.length).toBeGreaterThan(0)
+    expect(new Set(states)).toEqual(new Set(['idle']))
   })
 })
 
