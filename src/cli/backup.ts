@@ -45,7 +45,7 @@ export const backup: Action = async (call, [given = ''], options) => {
     table([
       ['folder', value.folder],
       ['log', `${value.size} leaves, root ${value.root}`],
-      ['payloads', value.payloads],
+      ['payloads written', value.payloads],
       ['checkpoints', value.checkpoints],
       ['receipt signatures', value.receiptSignatures],
       ['keys', value.keys > 0 ? `${value.keys} files: keep this folder secret` : 'none (--with-keys)'],

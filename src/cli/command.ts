@@ -49,6 +49,27 @@ export interface Outcome {
   code: number
 }
 
+/** The settings by which what cannot be reached was looked for. */
+const REACHED_BY: Readonly<Record<string, SettingName>> = {
+  DATABASE_UNREACHABLE: 'databaseUrl',
+  RPC_UNREACHABLE: 'rpcUrls',
+}
+
+/** The same error, but where it is the devnet of this folder that cannot be reached: what helps then is starting it. */
+export function explained(error: unknown, { sources }: Config): unknown {
+  if (!(error instanceof DunesError)) return error
+  const setting = REACHED_BY[error.code]
+  if (setting === undefined || sources[setting] !== 'running devnet') return error
+  const { code, message, retryable, exitCode, details } = error
+  return new DunesError(code, message, {
+    hint: 'the devnet of this folder is down: start it with `npm start`',
+    retryable,
+    exitCode,
+    details,
+    cause: error,
+  })
+}
+
 /** Makes `action` the work of `command`. */
 export function act(
   command: Command,
@@ -73,7 +94,11 @@ export function act(
       json,
       result: (value, render) => terminal.out(json ? `${JSON.stringify(value)}\n` : render(value)),
     }
-    outcome.code = (await action(call, args, options)) ?? 0
+    try {
+      outcome.code = (await action(call, args, options)) ?? 0
+    } catch (error) {
+      throw explained(error, call.config)
+    }
   })
 }
 

@@ -232,6 +232,8 @@ async function waitFor(call: Invocation, id: Hex): Promise<number> {
     WAIT_MS,
     call.signal,
   )
+  if (end?.verdict === 'accepted') call.note(`Next: \`dunes prove ${id} -o bundle.json\`.\n`)
+  else if (end) call.note(`Next: \`dunes explain ${id}\` says why, and what to do.\n`)
   return end?.verdict === 'accepted' ? 0 : 1
 }
 

@@ -172,7 +172,7 @@ async function requireFreePort(host: string, port: number, flag: string): Promis
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause
     throw new DunesError('PORT_BUSY', `port ${port} on ${host} is in use by another program`, {
-      hint: `stop that program, or choose another port with ${flag}`,
+      hint: `stop that program, or choose another port with ${flag}: \`npm start -- ${flag} N\``,
       cause,
     })
   } finally {

@@ -15,7 +15,7 @@ import { readLogHead, requirePrefix } from '../graph/log-store.ts'
 import { lastRestored } from '../graph/restored.ts'
 import { keySource, ROLES, type Role } from '../keys.ts'
 import { apiOf } from './client.ts'
-import type { Action, Invocation } from './command.ts'
+import { type Action, explained, type Invocation } from './command.ts'
 import { queryFindings } from './query-doctor.ts'
 import { table } from './text.ts'
 
@@ -57,11 +57,16 @@ const BEHIND =
   'wait while it catches up: nothing is signed until it has. If it never does, the payloads or statements of the missing leaves cannot be ' +
   'had again: `dunes restore` of a newer backup, export or mirror brings them'
 
-const tried = async (check: string, todo: string, work: () => Promise<Finding[]>): Promise<Finding[]> => {
+const tried = async (
+  { config }: Invocation,
+  check: string,
+  todo: string,
+  work: () => Promise<Finding[]>,
+): Promise<Finding[]> => {
   try {
     return await work()
   } catch (error) {
-    const known = dunesError(error)
+    const known = dunesError(explained(dunesError(error), config))
     return [problem(check, known?.message ?? describeError(error), known?.hint ?? todo)]
   }
 }
@@ -77,11 +82,13 @@ export const doctor: Action = async (call) => {
   const findings = [
     runtime(),
     ...(await keys(call)),
-    ...(await tried('disk', 'free some space', () => disk(call))),
-    ...(await tried('database', 'check DATABASE_URL, or start the devnet', () => database(call))),
-    ...(await tried('queries', 'see docs/query.md', () => queryFindings(call))),
-    ...(await tried('chain', 'check the RPC and the addresses of the contracts', () => chain(call))),
-    ...(await tried('API', 'start it with `npm start`, `dunes start` or `dunes serve`', () => api(call))),
+    ...(await tried(call, 'disk', 'free some space', () => disk(call))),
+    ...(await tried(call, 'database', 'check DATABASE_URL, or start the devnet', () => database(call))),
+    ...(await tried(call, 'queries', 'see docs/query.md', () => queryFindings(call))),
+    ...(await tried(call, 'chain', 'check the RPC and the addresses of the contracts', () => chain(call))),
+    ...(await tried(call, 'API', 'start it with `npm start`, `dunes start` or `dunes serve`', () =>
+      api(call),
+    )),
   ]
   const problems = findings.filter((finding) => finding.state === 'problem').length
   call.result({ ok: problems === 0, findings }, () =>
@@ -154,7 +161,9 @@ async function database(call: Invocation): Promise<Finding[]> {
     const indexed = await readIndexed(sql)
     findings.push(indexed ? owner(call, indexed) : warning('indexed', 'nothing yet', 'start the indexer'))
     if (indexed)
-      findings.push(...(await tried('log', 'see the chain check', () => log(call, sql, indexed.anchor))))
+      findings.push(
+        ...(await tried(call, 'log', 'see the chain check', () => log(call, sql, indexed.anchor))),
+      )
     return findings
   } finally {
     await sql.end({ timeout: 5 })

@@ -204,7 +204,7 @@ export const listSensors: Action = async (call, _args, options) => {
       : sensors
           .map(
             ({ name, dataset: feeds, h3, contributor }) =>
-              `${name.padEnd(24)}${feeds.padEnd(24)}${h3}  ${contributor}\n`,
+              `${name.padEnd(24)}${feeds.padEnd(24)}${h3 === '0' ? 'no place'.padEnd(15) : h3}  ${contributor}\n`,
           )
           .join(''),
   )

@@ -36,6 +36,9 @@ function publicPart(role: Role, key: Uint8Array): string {
 
 const accountOf = (key: Uint8Array): Hex => privateKeyToAccount(toHex(key)).address.toLowerCase() as Hex
 
+/** How a role is called on the command line: as its key's file. */
+const nameOf = (role: Role): string => ROLES[role].file.replace(/\.key$/, '')
+
 function show(call: Invocation, keys: RoleKeys): void {
   const rows = (Object.keys(ROLES) as Role[]).map((role) => {
     const key = keys[role]
@@ -48,7 +51,7 @@ function show(call: Invocation, keys: RoleKeys): void {
     [
       ...rows.map((row) =>
         table([
-          [row.role, row.public ?? 'missing'],
+          [nameOf(row.role), row.public ?? 'missing'],
           ['  from', row.from],
         ]),
       ),

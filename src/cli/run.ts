@@ -128,7 +128,9 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     devnet = true,
   ) =>
     act(
-      withSettings(parent.command(name).description(text).exitOverride(), ...settings),
+      withSettings(parent.command(name).description(text).exitOverride(), ...settings).showHelpAfterError(
+        `(dunes ${parent === program ? '' : `${parent.name()} `}${name.split(' ')[0]} --help says how)`,
+      ),
       terminal,
       outcome,
       action,
@@ -387,7 +389,7 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     'chainId',
   ])
     .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
-    .option('--dry-run', 'verify everything and change nothing')
+    .option('--dry-run', 'verify everything and change nothing; the indexer must be stopped for this, too')
     .option('--payloads-only', 'take the payloads alone: for a successor, whose leaves are its own')
   add('mirror <url> <folder>', 'follow a log from its address, check all of it, and keep it as files', mirror)
     .option('--policy <file>', "trust policy; left out, that of this folder's deployment")
