@@ -22,7 +22,20 @@ const main = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 const cache =
   process.env.NODE_COMPILE_CACHE ?? fileURLToPath(new URL('../node_modules/.cache/dunes', import.meta.url))
 
+// Indexing makes so much that is soon garbage that a larger young generation saves a tenth of its CPU time (MiB; V8's default is 16).
+const indexes = ['dev', 'start', 'index'].includes(process.argv[2])
+const flags = indexes ? ['--max-semi-space-size=32'] : []
+
 if (canRunUs()) {
+  // V8 takes flags at its start only: the same process begins once more, with the same id and the same streams.
+  if (indexes && process.execve) {
+    const env = { ...process.env, NODE_COMPILE_CACHE: cache }
+    process.execve(
+      process.execPath,
+      ['node', ...process.execArgv, ...flags, main, ...process.argv.slice(2)],
+      env,
+    )
+  }
   // As if main.ts had been called itself.
   process.argv[1] = main
   module.enableCompileCache(cache)
@@ -61,7 +74,7 @@ function refuse(why) {
 
 function run(node) {
   const env = { ...process.env, NODE_COMPILE_CACHE: cache }
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit', env })
+  const child = spawn(node, [...flags, main, ...process.argv.slice(2)], { stdio: 'inherit', env })
   const forward = (signal) => {
     process.on(signal, () => child.kill(signal))
   }

@@ -77,9 +77,6 @@ export function isHex(text: unknown, size?: number): text is Hex {
   return size === undefined || text.length === 2 + 2 * size
 }
 
-/** Value of a digit 0 to 9 or a to f, by its character code. */
-const nibble = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x57)
-
 /** Bytes of lower-case 0x hex. Throws `BAD_HEX` on anything else (upper case, odd length, no prefix, wrong `size`). */
 export function fromHex(text: string, size?: number): Uint8Array {
   const bytes = readHex(text, size)
@@ -96,25 +93,25 @@ export function readHex(text: string, size?: number): Uint8Array | null {
   return hexBytes(text.slice(2))
 }
 
-/** Bytes of an even number of digits; null where one is none, or in upper case. */
-const hexBytes: (digits: string) => Uint8Array | null =
-  'fromHex' in Uint8Array
-    ? (digits) => {
-        if (/[A-F]/.test(digits)) return null
-        try {
-          return Uint8Array.fromHex(digits)
-        } catch {
-          return null
-        }
-      }
-    : portableHexBytes
+/** Values of the digits 0 to 9 and a to f by their ASCII codes, -1 for every other code. */
+const NIBBLES = new Int8Array(128).fill(-1)
+for (let value = 0; value < 16; value++) NIBBLES[value.toString(16).charCodeAt(0)] = value
 
-function portableHexBytes(digits: string): Uint8Array | null {
-  if (!/^[0-9a-f]*$/.test(digits)) return null
+/** Bytes of an even number of digits; null where one is none, or in upper case. A third of what `Uint8Array.fromHex` takes. */
+function hexBytes(digits: string): Uint8Array | null {
   const out = new Uint8Array(digits.length / 2)
-  for (let i = 0; i < out.length; i++)
-    out[i] = (nibble(digits.charCodeAt(2 * i)) << 4) | nibble(digits.charCodeAt(1 + 2 * i))
-  return out
+  let codes = 0
+  let nibbles = 0
+  for (let i = 0, at = 0; i < out.length; i++) {
+    const high = digits.charCodeAt(at++)
+    const low = digits.charCodeAt(at++)
+    codes |= high | low
+    const a = NIBBLES[high & 0x7f] as number
+    const b = NIBBLES[low & 0x7f] as number
+    nibbles |= a | b
+    out[i] = (a << 4) | b
+  }
+  return codes > 0x7f || nibbles < 0 ? null : out
 }
 
 const unsigned = (value: bigint | number, width: number): Uint8Array => {
@@ -216,7 +213,6 @@ function portableBase64Bytes(text: string): Uint8Array | null {
 export const portable = {
   sha256: portableSha256,
   toHex: portableToHex,
-  hexBytes: portableHexBytes,
   toBase64: portableToBase64,
   base64Bytes: portableBase64Bytes,
 }

@@ -125,7 +125,7 @@ export class JudgeStage {
     const { sql, clock } = this.#deps
     const looking = clock.now() - this.#lookedAt >= POLL_MS
     if (looking) await this.#look()
-    const [position, begun] = await Promise.all([readPosition(sql), this.#begin()])
+    const position = await readPosition(sql)
     if (!position) return this.#wake.wait(POLL_MS, signal)
     const ready: Search[] = []
     for (const search of this.#searches.values()) {
@@ -133,9 +133,12 @@ export class JudgeStage {
       if (!this.#isDecided(search, position)) this.#attempt(search, isGraceOver(search.due, position))
       else if (ready.length < BATCH) ready.push(search)
     }
-    if (ready.length > 0) await this.#judgeAndWrite(ready)
+    // The next submissions are read, and their payloads, while these are judged.
+    const [begun, judged] = await Promise.allSettled([this.#begin(), this.#judgeAndWrite(ready)])
+    if (begun.status === 'rejected') throw begun.reason
+    if (judged.status === 'rejected') throw judged.reason
     // More is at hand: what is being written is waited for when the next batch is to be.
-    if (ready.length === BATCH || begun > 0) return
+    if (ready.length === BATCH || begun.value > 0) return
     await this.#written()
     if (ready.length === 0) await this.#wake.wait(this.#pause(), signal)
   }
@@ -199,9 +202,11 @@ export class JudgeStage {
     // Above what was taken up in order there is nothing to be left out.
     const skip = from === 0 ? [...this.#searches.keys()] : []
     const fresh = await readUnjudged(this.#deps.sql, places, skip, from)
+    // Unless it was found meanwhile that history has changed.
+    const last = fresh.at(-1)
+    if (last && this.#soughtUpTo === from) this.#soughtUpTo = last.index + 1
     const begun: Search[] = []
     for (const due of fresh) {
-      this.#soughtUpTo = due.index + 1
       if (this.#searches.has(due.id)) continue
       const text = uriText(due.uri)
       const search: Search = {
@@ -311,6 +316,7 @@ export class JudgeStage {
 
   /** Finds verdicts on as many of `ready` as a slice of time allows, and begins to write them once those before are written. */
   async #judgeAndWrite(ready: readonly Search[]): Promise<void> {
+    if (ready.length === 0) return
     const taken = ready.slice(0, BATCH)
     for (const search of taken) search.taken = true
     try {

@@ -18,7 +18,7 @@ if (kept[0] === 'clean') {
     setTimeout(() => { console.log('cleaned ' + signal + ' ' + signals); process.exit(signal === 'SIGINT' ? 130 : 143) }, 300)
   })
 }
-console.log(JSON.stringify({ args: kept, cwd: process.cwd(), pid: process.pid }))
+console.log(JSON.stringify({ args: kept, cwd: process.cwd(), pid: process.pid, flags: process.execArgv }))
 if (kept[0] === 'echo') process.stdin.pipe(process.stdout)
 `
 // Makes a capable Node look like one that cannot run TypeScript, so that the launcher has to find the pinned one.
@@ -94,6 +94,17 @@ describe.each([
     expect(ended.err).toBe('')
     expect(ended.code).toBe(3)
     expect(JSON.parse(ended.out)).toMatchObject({ args: ['exit', '3', '--json', 'a b', ''], cwd: folder })
+  })
+
+  test('gives what indexes a larger young generation, and passes all else through', async () => {
+    const ended = await run(flags, launcher, ['start', '--json', 'a b'], folder)
+    expect(ended).toMatchObject({ code: 0, err: '' })
+    expect(JSON.parse(ended.out)).toMatchObject({
+      args: ['start', '--json', 'a b'],
+      cwd: folder,
+      flags: ['--max-semi-space-size=32'],
+    })
+    expect(JSON.parse((await run(flags, launcher, ['status'])).out)).toMatchObject({ flags: [] })
   })
 
   test('works through a link, as npm makes them', async () => {
