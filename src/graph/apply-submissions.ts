@@ -2,7 +2,7 @@ import type { TransactionSql } from 'postgres'
 import type { ChainBlock, ChainEventOf, ChainEventType } from '../chain/source.ts'
 import { type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
-import { type Cell, type Columns, insertRows } from './insert.ts'
+import { type Cell, type Columns, insertRows, isCopied, sendTogether } from './insert.ts'
 import { EDGE, OUTCOMES } from './schema.ts'
 
 /** An event with the block that it stands in. */
@@ -136,7 +136,6 @@ export async function applySubmissions(
   })
   if (here.size !== submitted.length) throw inconsistent('a submission came twice')
   if (settlements.size !== settled.length) throw inconsistent('a submission was settled twice')
-  await insertRows(tx, 'submission', SUBMISSION, rows)
   const attestations = attested.map((e): Cell[] => {
     const submission = ids.get(e.id)
     const validator = contributorIds.get(e.validator)
@@ -145,12 +144,16 @@ export async function applySubmissions(
     edges.push([validator, e.valid ? EDGE.confirmed : EDGE.disputed, submission, e.block.number])
     return [submission, validator, e.valid, e.block.number, e.logIndex, e.tx]
   })
-  await insertRows(tx, 'attestation', ATTESTATION, attestations)
-  await insertRows(tx, 'edge', EDGE_COLUMNS, edges)
-  const names = await settleEarlier(
-    tx,
-    settled.filter(({ id }) => !here.has(id)),
-  )
+  const [names] = await sendTogether([rows, attestations, edges].some(isCopied), [
+    () =>
+      settleEarlier(
+        tx,
+        settled.filter(({ id }) => !here.has(id)),
+      ),
+    () => insertRows(tx, 'submission', SUBMISSION, rows),
+    () => insertRows(tx, 'attestation', ATTESTATION, attestations),
+    () => insertRows(tx, 'edge', EDGE_COLUMNS, edges),
+  ])
   for (const { id, index } of settled) {
     const event = here.get(id)
     if (event) names.set(index, { sensor: event.sensor, dataset: event.dataset })

@@ -10,7 +10,7 @@ import { applySubmissions, inconsistent, type Placed, type SettledNames } from '
 import { type Change, tell, tellProgress } from './changes.ts'
 import { numbered, requireNoHoles } from './continuity.ts'
 import { behindDatasetView } from './dataset-view.ts'
-import { type Columns, insertRows } from './insert.ts'
+import { type Columns, insertRows, isCopied, sendTogether } from './insert.ts'
 import { ensureReadingTable } from './readings.ts'
 import { EDGE } from './schema.ts'
 
@@ -34,23 +34,21 @@ export async function applyBlocks(
   const last = blocks.at(-1)
   if (!last) return
   await sql.begin(async (tx) => {
-    await requireContinuation(tx, blocks[0] as ChainBlock)
     const events = blocks.flatMap((block) => block.events.map((event) => ({ ...event, block })))
     const of = <T extends ChainEventType>(type: T) =>
       events.filter((event) => event.type === type) as unknown as Placed<T>[]
-    await requireNoHoles(tx, numbered(of))
+    await Promise.all([requireContinuation(tx, blocks[0] as ChainBlock), requireNoHoles(tx, numbered(of))])
     // Registrations first and in order: submissions of the same run refer to them, and never the other way round.
     for (const event of events) await applyRegistration(tx, event, event.block, context)
     const settled = await applySubmissions(tx, of('submitted'), of('attested'), of('settled'))
     await insertAnchors(tx, of('anchored'))
-    await insertRows(
-      tx,
-      'block',
-      BLOCK,
-      blocks.map((b) => [b.number, b.hash, b.parentHash, b.time]),
-    )
+    const rows = blocks.map((b) => [b.number, b.hash, b.parentHash, b.time])
     // What is told comes last, as it is held until the commit.
-    await Promise.all([moveHead(tx, last), tell(tx, changesOf(events, settled))])
+    await sendTogether(isCopied(rows), [
+      () => insertRows(tx, 'block', BLOCK, rows),
+      () => moveHead(tx, last),
+      () => tell(tx, changesOf(events, settled)),
+    ])
   })
 }
 

@@ -33,7 +33,7 @@ export async function insertRows(
   const names = Object.keys(columns)
   const kinds = Object.values(columns)
   const target = `${table} (${names.join(', ')})`
-  if (rows.length >= COPY_ROWS) {
+  if (isCopied(rows)) {
     const copy = new CopyRows()
     for (const row of rows) {
       copy.row(kinds.length)
@@ -49,6 +49,25 @@ export async function insertRows(
   await tx.unsafe(`insert into ${target} values ${values.join(', ')}`, parameters as never[], {
     prepare: true,
   })
+}
+
+/** Whether {@link insertRows} adds so many rows by COPY. */
+export const isCopied = (rows: readonly unknown[]): boolean => rows.length >= COPY_ROWS
+
+type Job = () => Promise<unknown>
+
+/**
+ * Runs jobs that each send to the same transaction, in order: together, so that they wait for one answer, or in turn where one of them
+ * `copies`, as nothing may be sent beside a COPY.
+ */
+export async function sendTogether<const Jobs extends readonly Job[]>(
+  copies: boolean,
+  jobs: Jobs,
+): Promise<{ -readonly [K in keyof Jobs]: Awaited<ReturnType<Jobs[K]>> }> {
+  const results: unknown[] = []
+  if (copies) for (const job of jobs) results.push(await job())
+  else results.push(...(await Promise.all(jobs.map((job) => job()))))
+  return results as { -readonly [K in keyof Jobs]: Awaited<ReturnType<Jobs[K]>> }
 }
 
 function put(copy: CopyRows, kind: ColumnKind, cell: Cell): void {

@@ -6,8 +6,9 @@ import type { Judgement } from '../receipt/judge.ts'
 import { knownPolicy, type LeafPolicy } from '../receipt/policy.ts'
 import { tell } from './changes.ts'
 import type { Sql } from './connect.ts'
+import { sendTogether } from './insert.ts'
 import { putPayloads } from './payloads.ts'
-import { insertReadings, type SubmissionReadings } from './readings.ts'
+import { areCopied, holdReadingTable, insertReadings, type SubmissionReadings } from './readings.ts'
 import { OUTCOMES, type StoredJudgement } from './schema.ts'
 
 /** A key that a contributor registered. Its bytes are found under its id, which is their SHA-256. */
@@ -207,8 +208,13 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       ) as j(id, hash, verdict, reason, observed, judgement, signed)
       where u.id = j.id and u.settled_hash = decode(j.hash, 'hex') and u.verdict is null
       returning u.id`
-    // Sent together: the two wait for one answer.
-    const [, rows] = await Promise.all([storing, updating])
+    const datasets = [...new Set(judged.map(({ submission }) => submission.dataset))].sort()
+    // Sent together: they wait for one answer.
+    const [, rows, ...tables] = await Promise.all([
+      storing,
+      updating,
+      ...datasets.map((dataset) => holdReadingTable(tx, dataset)),
+    ])
     const ids = new Set(rows.map((row) => row['id'] as number))
     const written = judged.filter(({ submission }) => ids.has(submission.id))
     const byDataset = new Map<string, SubmissionReadings[]>()
@@ -219,27 +225,30 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       items.push({ submission: submission.id, file: schema, readings: judgement.read.payload.readings })
       byDataset.set(submission.dataset, items)
     }
-    for (const [dataset, items] of byDataset) await insertReadings(tx, dataset, items)
-    const retrieved = writeRetrievals(
-      tx,
-      written.flatMap(({ submission, retrieval }) =>
-        retrieval ? [{ id: submission.id, ...retrieval }] : [],
+    const retrievals = written.flatMap(({ submission, retrieval }) =>
+      retrieval ? [{ id: submission.id, ...retrieval }] : [],
+    )
+    const changes = written.map(
+      ({ submission: { submission, contributor, sensor, dataset, index }, judgement }) =>
+        ({
+          kind: 'judged',
+          submission,
+          contributor,
+          sensor,
+          dataset,
+          index,
+          verdict: judgement.verdict,
+          reason: judgement.reason,
+        }) as const,
+    )
+    // What is told comes last, as it is held until the commit.
+    await sendTogether([...byDataset.values()].some(areCopied), [
+      ...datasets.map(
+        (dataset, i) => () => insertReadings(tx, dataset, tables[i] ?? null, byDataset.get(dataset) ?? []),
       ),
-    )
-    const told = tell(
-      tx,
-      written.map(({ submission: { submission, contributor, sensor, dataset, index }, judgement }) => ({
-        kind: 'judged',
-        submission,
-        contributor,
-        sensor,
-        dataset,
-        index,
-        verdict: judgement.verdict,
-        reason: judgement.reason,
-      })),
-    )
-    await Promise.all([retrieved, told])
+      () => writeRetrievals(tx, retrievals),
+      () => tell(tx, changes),
+    ])
     return ids
   })
 }

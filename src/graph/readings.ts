@@ -56,7 +56,7 @@ function columnType(schema: Schema | boolean): ColumnType {
 export const MAX_VALUE_COLUMNS = 512
 
 /** Value columns by name, with their types. */
-type Columns = Map<string, ColumnType>
+export type Columns = Map<string, ColumnType>
 
 const columnsByFile = new WeakMap<SchemaFile, Columns>()
 
@@ -230,20 +230,19 @@ export interface SubmissionReadings {
 /** From so many rows on COPY is worth its two round trips. */
 const COPY_ROWS = 48
 
+/** Whether {@link insertReadings} adds so many readings by COPY. */
+export const areCopied = (items: readonly SubmissionReadings[]): boolean => countOf(items) >= COPY_ROWS
+
+const countOf = (items: readonly SubmissionReadings[]): number =>
+  items.reduce((sum, { readings }) => sum + readings.length, 0)
+
 /**
- * Adds readings of submissions of one dataset, which has none of them yet. Values that the submission's schema does not name are
- * left to the payload.
+ * The value columns of a dataset's table, which keeps them until `tx` ends; null where it has no table, as a dataset without a valid
+ * schema has none.
  */
-export async function insertReadings(
-  tx: TransactionSql,
-  dataset: string,
-  items: readonly SubmissionReadings[],
-): Promise<void> {
+export async function holdReadingTable(tx: TransactionSql, dataset: string): Promise<Columns | null> {
   const table = readingTable(dataset)
-  const count = items.reduce((sum, { readings }) => sum + readings.length, 0)
-  if (count === 0) return
-  // Held before its columns are read, so that a schema update that is applied just now does not change them under us. A
-  // dataset without a valid schema has no table.
+  // Held before its columns are read, so that a schema update that is applied just now does not change them under us.
   const locking = tx.unsafe(
     `do $$ begin if to_regclass('"${table}"') is not null then lock table "${table}" in row exclusive mode; end if; end $$`,
   )
@@ -254,10 +253,24 @@ export async function insertReadings(
     tx`select to_regclass(${`"${table}"`}) as oid`,
     readingColumns(tx, dataset),
   ])
-  if (!found?.['oid']) return
-  const columns = [...present].map(([name, type]) => ({ name, value: name.slice(2), type }))
+  return found?.['oid'] ? present : null
+}
+
+/**
+ * Adds readings of submissions of one dataset, which has none of them yet, to its table with the columns `held`. Values that the
+ * submission's schema does not name are left to the payload.
+ */
+export async function insertReadings(
+  tx: TransactionSql,
+  dataset: string,
+  held: Columns | null,
+  items: readonly SubmissionReadings[],
+): Promise<void> {
+  if (held === null || countOf(items) === 0) return
+  const table = readingTable(dataset)
+  const columns = [...held].map(([name, type]) => ({ name, value: name.slice(2), type }))
   const target = `"${table}" (submission, position, sensor_id, timestamp${columns.map(({ name }) => `, "${name}"`).join('')})`
-  if (count >= COPY_ROWS) {
+  if (areCopied(items)) {
     const rows = new CopyRows()
     for (const { submission, file, readings } of items) {
       const own = columnsOf(file)

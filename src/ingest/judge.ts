@@ -122,25 +122,33 @@ export class JudgeStage {
 
   /** Does what can be done now, then waits for something to change. */
   async turn(signal: AbortSignal): Promise<void> {
-    const { sql, clock } = this.#deps
-    const looking = clock.now() - this.#lookedAt >= POLL_MS
+    const looking = this.#deps.clock.now() - this.#lookedAt >= POLL_MS
     if (looking) await this.#look()
-    const position = await readPosition(sql)
-    if (!position) return this.#wake.wait(POLL_MS, signal)
+    // The next submissions are read, and their payloads, while those before are judged.
+    const beginning = this.#begin()
+    const [begun, judged] = await Promise.allSettled([beginning, this.#judgeReady(beginning)])
+    if (begun.status === 'rejected') throw begun.reason
+    if (judged.status === 'rejected') throw judged.reason
+    // More is at hand: what is being written is waited for when the next batch is to be.
+    if (judged.value === BATCH || begun.value > 0) return
+    await this.#written()
+    if (judged.value === 0) await this.#wake.wait(this.#pause(), signal)
+  }
+
+  /** Judges what can be judged by now, a batch at most, and seeks the rest; answers how many it judged. */
+  async #judgeReady(beginning: Promise<unknown>): Promise<number> {
+    const position = await readPosition(this.#deps.sql)
+    if (!position) return 0
+    // Without any at hand there is nothing to do meanwhile.
+    if (this.#searches.size === 0) await beginning
     const ready: Search[] = []
     for (const search of this.#searches.values()) {
       if (search.taken) continue
       if (!this.#isDecided(search, position)) this.#attempt(search, isGraceOver(search.due, position))
       else if (ready.length < BATCH) ready.push(search)
     }
-    // The next submissions are read, and their payloads, while these are judged.
-    const [begun, judged] = await Promise.allSettled([this.#begin(), this.#judgeAndWrite(ready)])
-    if (begun.status === 'rejected') throw begun.reason
-    if (judged.status === 'rejected') throw judged.reason
-    // More is at hand: what is being written is waited for when the next batch is to be.
-    if (ready.length === BATCH || begun.value > 0) return
-    await this.#written()
-    if (ready.length === 0) await this.#wake.wait(this.#pause(), signal)
+    if (ready.length > 0) await this.#judgeAndWrite(ready)
+    return ready.length
   }
 
   /** Until the next attempt is due, at most one poll. */
@@ -316,7 +324,6 @@ export class JudgeStage {
 
   /** Finds verdicts on as many of `ready` as a slice of time allows, and begins to write them once those before are written. */
   async #judgeAndWrite(ready: readonly Search[]): Promise<void> {
-    if (ready.length === 0) return
     const taken = ready.slice(0, BATCH)
     for (const search of taken) search.taken = true
     try {

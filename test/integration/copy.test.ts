@@ -3,10 +3,11 @@ import { sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { CopyRows, copyIn, copyOut } from '../../src/graph/copy.ts'
 import { type Cell, type Columns, insertRows } from '../../src/graph/insert.ts'
 import { putPayloads, readPayloadsOf } from '../../src/graph/payloads.ts'
-import { ensureReadingTable, insertReadings } from '../../src/graph/readings.ts'
+import { ensureReadingTable } from '../../src/graph/readings.ts'
 import { parseSchemaFile } from '../../src/maml/schema.ts'
 import { fillGraph } from '../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { addReadings } from '../support/readings.ts'
 
 // Many rows go to PostgreSQL in another form than few. What is stored must not depend on how many there are.
 
@@ -171,11 +172,9 @@ dataset: wide
   }))
   await sql.begin(async (tx) => {
     await ensureReadingTable(tx, 'wide', file)
-    await insertReadings(tx, 'wide', [{ submission: 1, file, readings }])
+    await addReadings(tx, 'wide', [{ submission: 1, file, readings }])
     for (let at = 0; at < readings.length; at += 10)
-      await insertReadings(tx, 'wide', [
-        { submission: 100 + at, file, readings: readings.slice(at, at + 10) },
-      ])
+      await addReadings(tx, 'wide', [{ submission: 100 + at, file, readings: readings.slice(at, at + 10) }])
   })
   const many = await sql`
     select position, sensor_id, timestamp::text, v_i, v_n, v_s, v_b, v_any, v_mixed from reading_wide where submission = 1 order by position`

@@ -4,13 +4,14 @@ import { sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { mlDsa } from '../../src/core/ml-dsa-native.ts'
 import { applyBlocks, applyFinal } from '../../src/graph/apply.ts'
 import { behindDatasetView } from '../../src/graph/dataset-view.ts'
-import { insertReadings, readingColumns } from '../../src/graph/readings.ts'
+import { readingColumns } from '../../src/graph/readings.ts'
 import { rollback } from '../../src/graph/rollback.ts'
 import { parseMaml } from '../../src/maml/parse.ts'
 import { parseSchemaFile } from '../../src/maml/schema.ts'
 import { dumpGraph } from '../support/dump.ts'
 import { ALICE, deployment, fillGraph, hashOf } from '../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { addReadings } from '../support/readings.ts'
 
 // What anybody may register or submit, against the tables of readings.
 
@@ -67,7 +68,7 @@ async function next(...events: ChainEvent[]): Promise<number> {
 
 const insert = (name: string, submission: number, schema: Uint8Array, readings: readonly object[]) =>
   database.sql.begin((tx) =>
-    insertReadings(tx, name, [{ submission, file: parseSchemaFile(schema), readings: readings as never }]),
+    addReadings(tx, name, [{ submission, file: parseSchemaFile(schema), readings: readings as never }]),
   )
 
 const TIME = '2025-10-01T23:30:00.123456789Z'
@@ -273,7 +274,7 @@ test('waits for a newer schema that is being applied, and stores by its columns'
       await tx`alter table reading_races alter column v_note type jsonb using to_jsonb(v_note)`
     })
     storing = sql.begin((other) =>
-      insertReadings(other, 'races', [
+      addReadings(other, 'races', [
         {
           submission: submission as number,
           file,

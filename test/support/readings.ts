@@ -1,8 +1,21 @@
+import type { TransactionSql } from 'postgres'
 import type { JsonObject } from '../../src/core/json.ts'
 import type { Sql } from '../../src/graph/connect.ts'
-import { ensureReadingTable, insertReadings } from '../../src/graph/readings.ts'
+import {
+  ensureReadingTable,
+  holdReadingTable,
+  insertReadings,
+  type SubmissionReadings,
+} from '../../src/graph/readings.ts'
 import { parseSchemaFile } from '../../src/maml/schema.ts'
 import { SCHEMA } from './graph.ts'
+
+/** Adds readings to a dataset's table as it is now. */
+export const addReadings = async (
+  tx: TransactionSql,
+  dataset: string,
+  items: readonly SubmissionReadings[],
+): Promise<void> => insertReadings(tx, dataset, await holdReadingTable(tx, dataset), items)
 
 /** Adds readings of `helium_sensors` to a graph that `fillGraph` has filled, by the index of their submission. */
 export async function fillReadings(
@@ -14,7 +27,7 @@ export async function fillReadings(
     await ensureReadingTable(tx, 'helium_sensors', file)
     for (const [index, own] of readings) {
       const [row] = await tx`select id from submission where index = ${index}`
-      await insertReadings(tx, 'helium_sensors', [{ submission: row?.['id'], file, readings: own }])
+      await addReadings(tx, 'helium_sensors', [{ submission: row?.['id'], file, readings: own }])
     }
   })
 }
