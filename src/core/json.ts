@@ -23,11 +23,6 @@ export class JsonError extends DunesError {
   }
 }
 
-const LITERALS: readonly [string, Json][] = [
-  ['true', true],
-  ['false', false],
-  ['null', null],
-]
 const ESCAPES: Readonly<Record<string, string>> = {
   '"': '"',
   '\\': '\\',
@@ -39,8 +34,11 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: '\t',
 }
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y
-// biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 8259 section 7 forbids exactly these in a string
-const PLAIN = /[^"\\\u0000-\u001f]*/y
+/** ASCII codes that the parser looks for. */
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const BACKSLASH = 0x5c
 
 /**
  * Strict RFC 8259 JSON. Beyond the RFC it refuses what two parsers could read differently: duplicate keys, integers
@@ -62,25 +60,32 @@ export function parseJson(text: string, limits: JsonLimits): Json {
   }
   const string = (): string => {
     const start = at++
+    // Runs without an escape are cut out of the text whole; most strings are one such run.
     let out = ''
+    let from = at
+    let mayBeIllFormed = false
     for (;;) {
-      PLAIN.lastIndex = at
-      const run = (PLAIN.exec(text) as RegExpExecArray)[0]
-      out += run
-      at += run.length
-      const c = text[at]
-      if (c === '"') {
-        at++
-        if (!out.isWellFormed()) refuse('a string holds a lone surrogate', start)
+      const c = text.charCodeAt(at)
+      if (c === QUOTE) {
+        const last = text.slice(from, at++)
+        out = out === '' ? last : out + last
+        if (mayBeIllFormed && !out.isWellFormed()) refuse('a string holds a lone surrogate', start)
         return out
       }
-      if (c === undefined) refuse('a string does not end', start)
-      if (c !== '\\') refuse('a control character stands in a string')
+      if (c >= 0x20 && c !== BACKSLASH) {
+        if (c >= 0xd800) mayBeIllFormed = true
+        at++
+        continue
+      }
+      if (at >= text.length) refuse('a string does not end', start)
+      if (c !== BACKSLASH) refuse('a control character stands in a string')
+      out += text.slice(from, at)
       const letter = text[at + 1] ?? ''
       if (letter === 'u') {
         const digits = text.slice(at + 2, at + 6)
         if (!/^[0-9a-fA-F]{4}$/.test(digits)) refuse('\\u needs four hex digits')
         out += String.fromCharCode(Number.parseInt(digits, 16))
+        mayBeIllFormed = true
         at += 6
       } else {
         const value = Object.hasOwn(ESCAPES, letter) ? ESCAPES[letter] : undefined
@@ -88,6 +93,7 @@ export function parseJson(text: string, limits: JsonLimits): Json {
         out += value
         at += 2
       }
+      from = at
     }
   }
   const number = (): number => {
@@ -101,21 +107,29 @@ export function parseJson(text: string, limits: JsonLimits): Json {
     at += match[0].length
     return value
   }
+  const literal = <T extends Json>(word: string, value: T): T => {
+    if (!text.startsWith(word, at)) refuse('a value was expected')
+    at += word.length
+    return value
+  }
   const value = (depth: number): Json => {
     space()
-    const c = text[at]
-    if (c === '"') return string()
-    if (c === '{' || c === '[') {
-      if (depth >= limits.maxDepth) refuse(`nested deeper than ${limits.maxDepth}`)
-      return c === '{' ? object(depth + 1) : array(depth + 1)
+    switch (text[at]) {
+      case '"':
+        return string()
+      case '{':
+      case '[':
+        if (depth >= limits.maxDepth) refuse(`nested deeper than ${limits.maxDepth}`)
+        return text[at] === '{' ? object(depth + 1) : array(depth + 1)
+      case 't':
+        return literal('true', true)
+      case 'f':
+        return literal('false', false)
+      case 'n':
+        return literal('null', null)
+      default:
+        return number()
     }
-    for (const [word, literal] of LITERALS) {
-      if (text.startsWith(word, at)) {
-        at += word.length
-        return literal
-      }
-    }
-    return number()
   }
   const array = (depth: number): Json[] => {
     const out: Json[] = []
@@ -132,7 +146,7 @@ export function parseJson(text: string, limits: JsonLimits): Json {
         at++
         return out
       }
-      if (text[at] !== ',') refuse('expected , or ] in an array')
+      if (text.charCodeAt(at) !== COMMA) refuse('expected , or ] in an array')
       at++
     }
   }
@@ -146,12 +160,12 @@ export function parseJson(text: string, limits: JsonLimits): Json {
     }
     for (;;) {
       space()
-      if (text[at] !== '"') refuse('expected a quoted key in an object')
+      if (text.charCodeAt(at) !== QUOTE) refuse('expected a quoted key in an object')
       const keyAt = at
       const key = string()
       if (Object.hasOwn(out, key)) refuse(`duplicate key ${JSON.stringify(key.slice(0, 64))}`, keyAt)
       space()
-      if (text[at] !== ':') refuse('expected : after a key')
+      if (text.charCodeAt(at) !== COLON) refuse('expected : after a key')
       at++
       const member = value(depth)
       // Assigning to __proto__ would set the prototype; it must become data like any other key.
@@ -168,7 +182,7 @@ export function parseJson(text: string, limits: JsonLimits): Json {
         at++
         return out
       }
-      if (text[at] !== ',') refuse('expected , or } in an object')
+      if (text.charCodeAt(at) !== COMMA) refuse('expected , or } in an object')
       at++
     }
   }
