@@ -1,13 +1,8 @@
 import { connect as dial, type Socket } from 'node:net'
-import { createApi } from '../src/api/app.ts'
-import { listen } from '../src/api/listen.ts'
-import { systemClock } from '../src/core/clock.ts'
-import { silentLogger } from '../src/core/logger.ts'
-import { createMetrics } from '../src/core/metrics.ts'
-import { mlDsa } from '../src/core/ml-dsa-native.ts'
-import { createServiceContext } from '../src/service/context.ts'
+import { findStatement } from '../src/service/submission-rows.ts'
 import { deployment, fillGraph, submissionId } from '../test/support/graph.ts'
-import { against, type Figure, median, must, rate } from './measure.ts'
+import { startApi } from './api-process.ts'
+import { against, exact, type Figure, median, must, rate, rounded } from './measure.ts'
 import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
@@ -16,6 +11,15 @@ const AT_ONCE = 16
 const SUBMISSIONS = 400
 const ROUNDS = 7
 const SECONDS = 1.5
+const ONE = findStatement(1)
+
+/** What one way of reading came to. */
+interface Ran {
+  /** Reads a second. */
+  rate: number
+  /** Microseconds of CPU for one read, of the process that makes the answers. */
+  cpu: number
+}
 
 /** Asks for one address after another on a connection that stays open, with as little work as HTTP allows. */
 function asker(socket: Socket): (path: string) => Promise<string> {
@@ -39,10 +43,13 @@ function asker(socket: Socket): (path: string) => Promise<string> {
     })
 }
 
-/** One submission by its id, over REST and from the driver alone: server, client and driver share this process. */
+/**
+ * One submission by its id, over REST and from the driver alone. This process is the client of both: of the API, which a process of its
+ * own serves, and of PostgreSQL, of which the driver here asks the very statement that the API asks of it.
+ */
 export async function benchReads(bench: Bench): Promise<Figure[]> {
   const databases = await startDatabases(bench)
-  const { sql, drop } = await databases.fresh()
+  const { sql, url, drop } = await databases.fresh()
   bench.closing(drop)
   await fillGraph(sql, {
     submitted: SUBMISSIONS,
@@ -52,16 +59,7 @@ export async function benchReads(bench: Bench): Promise<Figure[]> {
     anchored: SUBMISSIONS,
   })
   await sql`analyze`
-  const ctx = createServiceContext({
-    sql,
-    logger: silentLogger,
-    metrics: createMetrics(),
-    clock: systemClock,
-    mlDsa,
-    deployment,
-  })
-  const api = await listen(createApi(ctx), { port: 0 })
-  bench.closing(api.close)
+  const api = await startApi(bench, url, deployment)
   const { port } = new URL(api.url)
   const askers = Array.from({ length: AT_ONCE }, () => {
     const socket = dial({ port: Number(port), host: '127.0.0.1', noDelay: true })
@@ -70,48 +68,63 @@ export async function benchReads(bench: Bench): Promise<Figure[]> {
   })
   const ids = Array.from({ length: SUBMISSIONS }, (_, i) => submissionId(i))
   const keys = ids.map((id) => Buffer.from(id.slice(2), 'hex'))
-  const first = await askers[0]?.(`/v1/submissions/${ids[0]}`)
-  must(
-    first?.startsWith('HTTP/1.1 200') === true && first.includes(ids[0] as string),
-    'a read over REST failed',
-  )
+  const ask = (lane: number, n: number) =>
+    (askers[lane] as (path: string) => Promise<string>)(`/v1/submissions/${ids[n % SUBMISSIONS]}`)
+  const query = (_: number, n: number) =>
+    sql.unsafe(ONE, [keys[n % SUBMISSIONS] as Buffer], { prepare: true })
+  const first = await ask(0, 0)
+  must(first.startsWith('HTTP/1.1 200') && first.includes(ids[0] as string), 'a read over REST failed')
+  must((await query(0, 0)).length === 1, 'a read by the driver failed')
 
-  /** Carries out as much as fits into a while, `AT_ONCE` at a time; answers how many a second. */
-  const run = async (work: (lane: number, n: number) => Promise<unknown>): Promise<number> => {
+  const ownCpu = async () => {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  }
+  /** Carries out as much as fits into a while, `AT_ONCE` at a time. */
+  const run = async (
+    work: (lane: number, n: number) => Promise<unknown>,
+    cpu: () => Promise<number>,
+  ): Promise<Ran> => {
     let count = 0
+    const before = await cpu()
     const begun = performance.now()
     await Promise.all(
       askers.map(async (_, lane) => {
         while (performance.now() - begun < SECONDS * 1000) await work(lane, count++)
       }),
     )
-    return (count * 1000) / (performance.now() - begun)
+    const seconds = (performance.now() - begun) / 1000
+    return { rate: count / seconds, cpu: ((await cpu()) - before) / count }
   }
-  const rest: number[] = []
-  const driver: number[] = []
+  const rest: Ran[] = []
+  const driver: Ran[] = []
   for (let round = -1; round < ROUNDS; round++) {
     bench.check()
-    const [a, b] = [
-      await run((lane, n) =>
-        (askers[lane] as (path: string) => Promise<string>)(`/v1/submissions/${ids[n % SUBMISSIONS]}`),
-      ),
-      await run(
-        (_, n) => sql`
-        select s.*, c.account, se.name as sensor_name, d.name as dataset_name from submission s
-        join contributor c on c.id = s.contributor join sensor se on se.id = s.sensor join dataset d on d.id = s.dataset
-        where s.submission_id = ${keys[n % SUBMISSIONS] as Buffer}`,
-      ),
-    ]
+    const [a, b] = [await run(ask, api.cpu), await run(query, ownCpu)]
     if (round < 0) continue
     rest.push(a)
     driver.push(b)
   }
+  const rates = rest.map((ran) => ran.rate)
+  const cpu = (rans: readonly Ran[]) => median(rans.map((ran) => ran.cpu))
   return [
-    rate('point_reads_rest', 'reads/s', rest, SUBMISSIONS, {
+    rate('point_reads_rest', 'reads/s', rates, SUBMISSIONS, {
       comparedWith: [
-        against(median(rest), 'postgres.js alone, the same row with its names', 'reads/s', median(driver)),
+        against(
+          median(rates),
+          'postgres.js alone, the same statement',
+          'reads/s',
+          median(driver.map((ran) => ran.rate)),
+        ),
       ],
-      note: `/v1/submissions/{id}, ${AT_ONCE} at once; client and server share one process`,
+      note: `/v1/submissions/{id}, ${AT_ONCE} at once; the server in a process of its own, the client of both in another`,
+    }),
+    exact('point_reads_rest_cpu', 'us', rounded(cpu(rest)), {
+      samples: SUBMISSIONS,
+      comparedWith: [
+        against(cpu(rest), "the process of postgres.js alone, rows' objects made", 'us', cpu(driver)),
+      ],
+      note: "CPU of the server's process for one read; PostgreSQL and the client not in it",
     }),
   ]
 }

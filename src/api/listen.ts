@@ -48,12 +48,21 @@ export class ListenError extends DunesError {
   override readonly name = 'ListenError'
 }
 
+/** What every answer carries unless its handler says otherwise: nothing here is a page that may load or frame anything. */
+const HEADERS: readonly (readonly [string, string])[] = [
+  ['X-Content-Type-Options', 'nosniff'],
+  ['Referrer-Policy', 'no-referrer'],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['Cache-Control', 'no-cache'],
+]
+
 /** Serves `app` over HTTP/1.1. Rejects with {@link ListenError}. */
 export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Promise<Listening> {
   const { host = DEFAULT_HOST, port = DEFAULT_PORT, graceMs = GRACE_MS } = options
+  // The process's Request and Response become lighter ones of the same form: an answer's text goes to the socket as it is, where the
+  // runtime's own Response would make a stream of it that has to be read again.
   const handle = getRequestListener((request, env) => app.fetch(request, env as never), {
-    // Leave the process's own Request and Response as they are.
-    overrideGlobalObjects: false,
     errorHandler: () =>
       new Response(JSON.stringify(NO_HOST), { status: 400, headers: { 'Content-Type': PROBLEM_TYPE } }),
   })
@@ -68,6 +77,7 @@ export async function listen(app: Hono<ApiEnv>, options: ListenOptions = {}): Pr
       requireHostHeader: false,
     },
     (request, response) => {
+      for (const [name, value] of HEADERS) response.setHeader(name, value)
       // More than one is refused, not chosen from (RFC 9112 section 3.2).
       if ((request.headersDistinct['host']?.length ?? 0) > 1) refuse(response, NO_HOST)
       else void handle(request, response)

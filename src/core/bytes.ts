@@ -21,7 +21,11 @@ const nodeHash = nodeCrypto?.hash
 export function sha256(...parts: Uint8Array[]): Uint8Array {
   if (!nodeHash) return portable.sha256(...parts)
   const whole = parts.length === 1 ? (parts[0] as Uint8Array) : concat(...parts)
-  return new Uint8Array(nodeHash('sha256', whole, 'buffer'))
+  // As text, a character a byte: a buffer costs the runtime more to make than a short hash does.
+  const digest = nodeHash('sha256', whole, 'binary')
+  const out = new Uint8Array(32)
+  for (let i = 0; i < 32; i++) out[i] = digest.charCodeAt(i)
+  return out
 }
 
 function portableSha256(...parts: Uint8Array[]): Uint8Array {

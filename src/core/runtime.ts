@@ -4,7 +4,7 @@ export type NodeKey = { readonly __nodeKey: never }
 /** The few functions of `node:crypto` that the pure folders take where there is a Node. */
 export interface NodeCrypto {
   /** Newer than some Nodes that this can run on. */
-  hash?(algorithm: 'sha256', data: Uint8Array, encoding: 'buffer'): Uint8Array
+  hash?(algorithm: 'sha256', data: Uint8Array, encoding: 'binary'): string
   createPublicKey(key: { key: Uint8Array; format: 'der'; type: 'spki' }): NodeKey
   createPrivateKey(key: { key: Uint8Array; format: 'der'; type: 'pkcs8' }): NodeKey
   sign(algorithm: null, data: Uint8Array, key: NodeKey): Uint8Array

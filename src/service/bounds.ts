@@ -20,38 +20,48 @@ export interface Bounds {
   anchored: number
 }
 
-/** The bounds as one row, for {@link boundsOf}: part of a larger statement, they belong to the same moment as the rest of it. */
-export const selectBounds = (sql: Db) =>
+/** What of them the state of a given submission hangs on. */
+export type StateBounds = Omit<Bounds, 'settled'>
+
+/** Reads the bounds in one statement, so that they belong together. */
+export async function readBounds(sql: Db): Promise<Bounds> {
   // `offset 0` keeps the planner from walking the index of all submissions in search of the first unfinal one.
-  sql`
+  const [row] = await sql`
     select coalesce((select max(index) + 1 from submission), 0)::bigint as settled,
            (select min(index) from (
               select index from submission where settled_block > coalesce((select final_number from cursor), -1) offset 0
             ) as unfinal) as unfinal,
            coalesce((select size from log_head), 0)::bigint as logged,
            coalesce((select max(size) from anchor where block <= (select final_number from cursor)), 0)::bigint as anchored`
-
-/** Reads the bounds in one statement, so that they belong together. */
-export async function readBounds(sql: Db): Promise<Bounds> {
-  const [row] = await selectBounds(sql)
-  return boundsOf(row)
-}
-
-/** The bounds in a row that {@link selectBounds} gave. */
-export function boundsOf(row: Row | undefined): Bounds {
   const settled = row?.['settled'] as number
-  const logged = row?.['logged'] as number
   return {
     settled,
     final: (row?.['unfinal'] as number | null) ?? settled,
-    logged,
-    // A database that was restored may still be behind the chain's anchors.
-    anchored: Math.min(row?.['anchored'] as number, logged),
+    ...heldBounds(row?.['logged'], row?.['anchored']),
   }
 }
 
+/**
+ * The bounds as they hold for one submission, from its own row with `index` and `settled_block`, and `final_number`, `logged` and
+ * `anchored` of the same moment, each null where there is none: no other submission is looked at.
+ */
+export function boundsOf(row: Row): StateBounds {
+  const index = row['index'] as number | null
+  const isFinal = index !== null && row['settled_block'] <= (row['final_number'] ?? -1)
+  return {
+    final: (index ?? 0) + (isFinal ? 1 : 0),
+    ...heldBounds(row['logged'] ?? 0, row['anchored'] ?? 0),
+  }
+}
+
+/** A database that was restored may still be behind the chain's anchors. */
+const heldBounds = (logged: number, anchored: number): Pick<Bounds, 'logged' | 'anchored'> => ({
+  logged,
+  anchored: Math.min(anchored, logged),
+})
+
 /** The state of the submission with this index, null for one that is not settled. */
-export function stateOf(index: number | null, bounds: Bounds): State {
+export function stateOf(index: number | null, bounds: StateBounds): State {
   if (index === null) return 'pending'
   if (index < bounds.anchored) return 'anchored'
   if (index < bounds.logged) return 'logged'

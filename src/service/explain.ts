@@ -1,6 +1,6 @@
 import { toHex } from '../core/bytes.ts'
 import { readPosition } from '../graph/cursor.ts'
-import type { Bounds } from './bounds.ts'
+import type { StateBounds } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { type LineageEdge, readEdges } from './edges.ts'
 import { type Obstacle, obstacleOf, type Stage, type WayFacts, walk } from './stages.ts'
@@ -36,7 +36,7 @@ async function readFacts(
   ctx: ServiceContext,
   key: number,
   item: SubmissionItem,
-  bounds: Bounds,
+  bounds: StateBounds,
 ): Promise<Omit<WayFacts, 'repeats'>> {
   const { sql } = ctx
   const [[row], [votes], position, [anchor]] = await Promise.all([

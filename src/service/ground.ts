@@ -1,3 +1,4 @@
+import type { Row } from 'postgres'
 import { type AccountProof, getHeader, getProof } from '../chain/blocks.ts'
 import { blockHeaderRlp } from '../chain/header.ts'
 import type { Rpc } from '../chain/rpc.ts'
@@ -20,29 +21,46 @@ export interface Ground {
   logged: number
 }
 
+/** What {@link groundOf} reads, and the joins that it comes from. */
+export const GROUND_COLUMNS = `
+  c.final_number, c.final_hash, a.size as anchored, a.root, k.root as signed_root, k.note, h.size as logged`
+export const GROUND_TABLES = `
+  cursor c
+  left join lateral (
+    select size, root from anchor where block <= c.final_number order by seq desc limit 1) a on true
+  left join checkpoint k on k.size = a.size
+  left join log_head h on true`
+const READ = `select ${GROUND_COLUMNS} from ${GROUND_TABLES}`
+
 /** Reads the ground in one statement, so that its parts belong together; null before any block is final here. */
 export async function readGround({ sql }: ServiceContext): Promise<Ground | null> {
-  const [row] = await sql`
-    select c.final_number, c.final_hash, a.size, a.root, k.root as signed_root, k.note,
-           coalesce((select size from log_head), 0)::bigint as logged
-    from cursor c left join lateral (
-      select size, root from anchor where block <= c.final_number order by seq desc limit 1) a on true
-    left join checkpoint k on k.size = a.size`
-  if (!row) return null
+  const [row] = await sql.unsafe(READ, [], { prepare: true })
+  return row ? groundOf(row) : null
+}
+
+/** The ground in a row of {@link GROUND_COLUMNS}. */
+export function groundOf(row: Row): Ground {
+  const note = row['note'] as string | null
   return {
     block: { number: row['final_number'], hash: toHex(row['final_hash']) },
     anchor:
-      row['size'] === null
+      row['anchored'] === null
         ? { size: 0, root: emptyRoot(), checkpoint: null }
         : {
-            size: row['size'],
+            size: row['anchored'],
             root: new Uint8Array(row['root']),
-            checkpoint:
-              row['note'] === null ? null : { root: new Uint8Array(row['signed_root']), note: row['note'] },
+            checkpoint: note === null ? null : { root: new Uint8Array(row['signed_root']), note },
           },
-    logged: row['logged'],
+    logged: row['logged'] ?? 0,
   }
 }
+
+/**
+ * Whether leaf `index` can be proved on the ground. The log here may have been restored from an older state than the chain's: it cannot
+ * prove what it does not hold.
+ */
+export const covers = ({ anchor, logged }: Ground, index: number): boolean =>
+  index < anchor.size && anchor.size <= logged
 
 /**
  * A signed checkpoint over leaf `index`: at the anchored size if that is signed or can be, else the largest smaller one.

@@ -8,11 +8,22 @@ import { parseMaml } from '../maml/parse.ts'
 import { verifyMaml } from '../maml/sign.ts'
 import { accountEvidence, assembleBundle } from '../proof/build.ts'
 import type { Bundle } from '../proof/bundle.ts'
+import { boundsOf, type State, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
-import { ServiceError } from './error.ts'
-import { checkpointFor, type Ground, readGround, registryProof, sharedEvidence } from './ground.ts'
+import { notFound, ServiceError } from './error.ts'
+import {
+  checkpointFor,
+  covers,
+  GROUND_COLUMNS,
+  GROUND_TABLES,
+  type Ground,
+  groundOf,
+  readGround,
+  registryProof,
+  sharedEvidence,
+} from './ground.ts'
 import { RETRY_SECONDS, readEntry, receiptSignature, requirePayload } from './receipt.ts'
-import { type FoundSubmission, findSubmission } from './submissions.ts'
+import { type FoundSubmission, findSubmission, readSubmissionId } from './submissions.ts'
 import { tilesOf } from './tiles.ts'
 
 /** What a bundle can carry besides what `included, onChain, anchored` and `appendOnly` need. */
@@ -62,16 +73,16 @@ export async function prove(
  * other logs read. The entry is in the log's entry bundles. Throws as {@link prove} does for the same reasons.
  */
 export async function proveInclusion(ctx: ServiceContext, id: string): Promise<{ id: Hex; text: string }> {
-  const { found, index, ground } = await findProvable(ctx, id)
-  const { tlogProof } = await logPart(ctx, index, ground.anchor)
-  return { id: found.item.id, text: tlogProof }
+  const place = await readPlace(ctx, id)
+  const { tlogProof } = await logPart(ctx, place.index, place.ground.anchor)
+  return { id: place.id, text: tlogProof }
 }
 
 export type Extras = Pick<Bundle, 'payload' | 'publicKey' | 'possession' | 'receiptSig' | 'uri'>
 
-export const notAnchored = ({ item }: FoundSubmission): ServiceError =>
-  new ServiceError('NOT_ANCHORED', `the submission is ${item.state}: no final anchor covers it yet`, {
-    hint: `ask again in a while; ${item.links.lineage} says what it waits for`,
+const notAnchored = ({ id, state }: { id: Hex; state: State }): ServiceError =>
+  new ServiceError('NOT_ANCHORED', `the submission is ${state}: no final anchor covers it yet`, {
+    hint: `ask again in a while; /v1/submissions/${id}/lineage says what it waits for`,
     retryAfter: RETRY_SECONDS,
   })
 
@@ -82,11 +93,30 @@ async function findProvable(
 ): Promise<{ found: FoundSubmission; index: number; ground: Ground }> {
   const [found, ground] = await Promise.all([findSubmission(ctx, id), readGround(ctx)])
   const { state, index } = found.item
-  // The ground is read beside the state and may be the older of the two. The log here may have been restored from an older state than the chain's: it cannot prove what it does not hold.
-  if (state !== 'anchored' || index === null || !ground || index >= ground.anchor.size)
-    throw notAnchored(found)
-  if (ground.anchor.size > ground.logged) throw notAnchored(found)
+  // The ground is read beside the state and may be the older of the two.
+  if (state !== 'anchored' || index === null || !ground || !covers(ground, index))
+    throw notAnchored(found.item)
   return { found, index, ground }
+}
+
+const PLACE = `
+  select s.index, s.settled_block, ${GROUND_COLUMNS}
+  from submission s left join (${GROUND_TABLES}) on true where s.submission_id = $1`
+
+/** What {@link findProvable} finds without the submission itself, in one statement. */
+async function readPlace(
+  { sql }: ServiceContext,
+  text: string,
+): Promise<{ id: Hex; index: number; ground: Ground }> {
+  const id = readSubmissionId(text)
+  const [row] = await sql.unsafe(PLACE, [fromHex(id)], { prepare: true })
+  if (!row) throw notFound('submission', id)
+  const index = row['index'] as number | null
+  const state = stateOf(index, boundsOf(row))
+  if (state !== 'anchored' || index === null) throw notAnchored({ id, state })
+  const ground = groundOf(row)
+  if (!covers(ground, index)) throw notAnchored({ id, state })
+  return { id, index, ground }
 }
 
 /** Inclusion under a signed checkpoint: at the anchored size if that is signed or can be, else at a smaller one. */

@@ -4,7 +4,7 @@ import type { Reason } from '../core/reason.ts'
 import type { StoredJudgement } from '../graph/schema.ts'
 import { leafHash } from '../log/merkle.ts'
 import { formatSeconds } from '../maml/time.ts'
-import type { Bounds } from './bounds.ts'
+import type { StateBounds } from './bounds.ts'
 import type { ReasonDetail, SubmissionItem } from './submissions.ts'
 
 /** The stations of a reading's way, in order. */
@@ -32,7 +32,7 @@ export interface Obstacle {
 /** Everything that the sentences are made from. */
 export interface WayFacts {
   item: SubmissionItem
-  bounds: Bounds
+  bounds: StateBounds
   finalBlock: number | null
   quorum: number
   votes: { valid: number; invalid: number }
@@ -225,7 +225,7 @@ function receiptStage({ item, entry, bounds }: WayFacts): Stage {
 }
 
 /** Why there is no receipt yet. */
-function waiting(item: SubmissionItem, bounds: Bounds): string {
+function waiting(item: SubmissionItem, bounds: StateBounds): string {
   if (item.index === null) return 'It is written once the submission is settled and final.'
   if (item.verdict === null) return 'It is written once the payload is checked, or its grace has ended.'
   if (item.index >= bounds.final) return 'It is written once the settling block is final.'

@@ -1,24 +1,16 @@
 import type { Row } from 'postgres'
 import { accountId, evmAccount } from '../chain/ids.ts'
-import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { fromHex, type Hex } from '../core/bytes.ts'
 import { REASON_INFO, REASONS, type Reason } from '../core/reason.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import { formatSeconds } from '../maml/time.ts'
 import { judgeUri } from '../payload/uri.ts'
 import type { Outcome, Verdict } from '../receipt/entry.ts'
-import {
-  type Bounds,
-  boundsOf,
-  indexRange,
-  readBounds,
-  STATES,
-  type State,
-  selectBounds,
-  stateOf,
-} from './bounds.ts'
+import { boundsOf, indexRange, readBounds, STATES, type State, type StateBounds, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { notFound, ServiceError } from './error.ts'
 import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
+import { SUBMISSION_COLUMNS, SUBMISSION_TABLES, submissionRow } from './submission-rows.ts'
 
 /** Where on the chain something happened. `time` is the block's, `YYYY-MM-DDTHH:MM:SSZ`. */
 export interface ChainPlace {
@@ -153,7 +145,8 @@ export async function listSubmissions(
       select s.id from ${source} s
       where ${conditions.map((condition, i) => (i === 0 ? condition : sql` and ${condition}`))}
       order by ${lead ? sql`${sql(`s.${lead[0]}`)} desc, ` : sql``} s.id desc limit ${limit})
-    ${columns(ctx)} where s.id = any(array(select id from picked)) order by s.id desc`
+    select ${sql.unsafe(SUBMISSION_COLUMNS)} from ${sql.unsafe(SUBMISSION_TABLES)}
+    where s.id = any(array(select id from picked)) order by s.id desc`
   return makePage(
     LIST,
     rows,
@@ -189,31 +182,18 @@ export interface FoundSubmission {
   /** Internal id. */
   key: number
   item: SubmissionItem
-  bounds: Bounds
+  /** As they hold for this submission: `final` is at its index or behind it. */
+  bounds: StateBounds
 }
 
 /** One submission. Throws `BAD_ID` or `NOT_FOUND`. */
 export async function findSubmission(ctx: ServiceContext, id: string): Promise<FoundSubmission> {
   const hex = readSubmissionId(id)
-  // One statement, so one moment: a verdict is never older than the state that it stands beside.
-  const [row] = await ctx.sql`
-    select found.*, bounds.* from (${columns(ctx)} where s.submission_id = ${fromHex(hex)}) as found
-    cross join (${selectBounds(ctx.sql)}) as bounds`
+  const row = await submissionRow(ctx, hex)
   if (!row) throw notFound('submission', hex)
   const bounds = boundsOf(row)
   return { key: row['id'], item: present(row, bounds, ctx.deployment.chain), bounds }
 }
-
-const columns = ({ sql }: ServiceContext) => sql`
-  select s.id, s.submission_id, c.account, se.name as sensor, d.name as dataset, s.payload_sha256, s.payload_bytes, s.uri,
-         s.key_id, s.submitted_block, s.submitted_tx, s.submitted_log, s.submitted_time, s.settled_block, s.settled_tx,
-         s.settled_log, s.settled_time, s.index, s.seq, s.outcome, s.verdict, s.reason, s.observed,
-         s.judgement ->> 'detail' as found, (s.judgement #>> '{read,readings}')::int as readings, r.detail as last_failure
-  from submission s
-  left join retrieval r on r.submission = s.id
-  join contributor c on c.id = s.contributor
-  join sensor se on se.id = s.sensor
-  join dataset d on d.id = s.dataset`
 
 const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -230,9 +210,9 @@ function findingOf(reason: Reason, uri: string, row: Row): string | null {
   return reason === 'PAYLOAD_UNAVAILABLE' ? row['last_failure'] : null
 }
 
-function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
-  const id = toHex(row['submission_id'])
-  const contributor = accountId(chain, toHex(row['account']))
+function present(row: Row, bounds: StateBounds, chain: string): SubmissionItem {
+  const id = hexOf(row['submission_id'])
+  const contributor = accountId(chain, hexOf(row['account']))
   const index = row['index'] as number | null
   const reason = row['reason'] as Reason | null
   const outcome = row['outcome'] as number | null
@@ -245,9 +225,9 @@ function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
     contributor,
     sensor: row['sensor'],
     dataset: row['dataset'],
-    payload: { sha256: toHex(row['payload_sha256']), bytes: row['payload_bytes'] },
+    payload: { sha256: hexOf(row['payload_sha256']), bytes: row['payload_bytes'] },
     uri,
-    key_id: toHex(row['key_id']),
+    key_id: hexOf(row['key_id']),
     submitted: place(row, 'submitted'),
     settled: index === null ? null : place(row, 'settled'),
     index,
@@ -271,9 +251,12 @@ function present(row: Row, bounds: Bounds, chain: string): SubmissionItem {
   }
 }
 
+/** The text of a `bytea`, `\\x` and its digits, as hex. */
+const hexOf = (text: string): Hex => `0x${text.slice(2)}`
+
 const place = (row: Row, when: 'submitted' | 'settled'): ChainPlace => ({
   block: row[`${when}_block`],
-  tx: toHex(row[`${when}_tx`]),
+  tx: hexOf(row[`${when}_tx`]),
   log_index: row[`${when}_log`],
   time: formatSeconds(row[`${when}_time`]),
 })
