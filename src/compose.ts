@@ -137,8 +137,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
       for (const role of ['checkpointEd25519', 'checkpointMlDsa44', 'anchor'] as const)
         requireKey(keys, role, config)
       const port = evmAnchorPort({
-        rpcUrl: config.rpcUrls[0] as string,
-        chainId: config.chainId,
+        rpc,
         anchor: deployment.anchor,
         privateKey: toHex(requireKey(keys, 'anchor', config)),
         confirmations: config.confirmations ?? null,

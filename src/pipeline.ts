@@ -105,7 +105,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     await claimDatabase(sql, deps.deployment)
     // Of a closed log nothing is begun. A chain that is away is waited for by the stages.
     if (deps.anchor)
-      await requireOpen(deps.anchor.port).catch((error) => {
+      await deps.anchor.port.state().then(requireOpen, (error) => {
         if (!canRetry(error)) throw error
       })
     const context = { chainId: BigInt(evmChainId(chain)), registry, mlDsa: deps.mlDsa }
@@ -119,7 +119,13 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
     // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
     const port = deps.anchor?.port ?? null
-    const anchored = port && (() => requireOpen(port).then(port.head))
+    const anchored =
+      port &&
+      (async () => {
+        const state = await port.state()
+        requireOpen(state)
+        return state
+      })
     const sequence = new SequenceStage({ ...deps, chain, registry, origin, anchored, ready, logged })
     // 4. anchor: the signed log goes on-chain.
     const anchor = deps.anchor && new AnchorWriter({ ...deps, ...deps.anchor, logged })

@@ -1,128 +1,128 @@
-import {
-  BaseError,
-  ContractFunctionRevertedError,
-  createClient,
-  encodeFunctionData,
-  http,
-  keccak256,
-  numberToHex,
-  TransactionNotFoundError,
-} from 'viem'
+import { BaseError, createClient, custom, decodeErrorResult, encodeFunctionData, keccak256 } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
-import {
-  estimateContractGas,
-  estimateFeesPerGas,
-  getTransaction,
-  getTransactionCount,
-  readContract,
-  sendRawTransaction,
-} from 'viem/actions'
+import { estimateFeesPerGas } from 'viem/actions'
 import { receiptAnchorAbi } from '../chain/abi.ts'
-import { fromHex, type Hex, toHex } from '../core/bytes.ts'
+import { getBlock, quantity } from '../chain/blocks.ts'
+import type { PinnedRpc, RpcPool } from '../chain/rpc.ts'
+import { ChainError } from '../chain/source.ts'
+import { type Hex, isHex, toHex } from '../core/bytes.ts'
 import { DunesError, describeError } from '../core/error.ts'
-import type { AnchorPort } from './port.ts'
+import { askEach } from './each.ts'
+import type { AnchorPort, Fees } from './port.ts'
+import { readState } from './state.ts'
 
 /** Room above the estimate: the head may have moved between estimate and execution, which changes the proof's cost. */
 const GAS_MARGIN = { numerator: 13n, denominator: 10n }
+const ONCE = { tries: 1 } as const
 
-/** The anchor contract of an EVM chain over `rpcUrl`, for the account of `privateKey` (32 bytes as 0x hex). */
+/**
+ * The anchor contract of an EVM chain over all of its endpoints, for the account of `privateKey` (32 bytes as 0x hex). What they say of the
+ * state is held against each other (`state.ts`), and a transaction is sent to all that are well: one that loses it costs nothing.
+ */
 export function evmAnchorPort(options: {
-  rpcUrl: string
-  chainId: number
+  rpc: RpcPool
   anchor: Hex
   privateKey: Hex
   /** Blocks after which a block counts as final; null asks the chain for its own `finalized` block. */
   confirmations: number | null
 }): AnchorPort & { account: Hex } {
-  const account = privateKeyToAccount(options.privateKey)
-  const client = createClient({ transport: http(options.rpcUrl, { retryCount: 0, timeout: 10_000 }) })
-  const contract = { address: options.anchor, abi: receiptAnchorAbi } as const
-  const blockOf = async (at: 'latest' | 'final') => {
-    if (at === 'latest') return { blockTag: 'latest' } as const
-    if (options.confirmations === null) return { blockTag: 'finalized' } as const
-    const head = BigInt(await client.request({ method: 'eth_blockNumber' }))
-    const final = head - BigInt(options.confirmations)
-    return { blockNumber: final > 0n ? final : 0n } as const
+  const { rpc, anchor, confirmations } = options
+  const signer = privateKeyToAccount(options.privateKey)
+  const account = signer.address.toLowerCase() as Hex
+  const finalBlock = async () => {
+    if (confirmations === null) return 'finalized'
+    const head = Number(await rpc.call('eth_blockNumber', []))
+    return quantity(Math.max(0, head - confirmations))
   }
   return {
-    account: account.address.toLowerCase() as Hex,
-    head: () =>
-      reached(async () => {
-        const [root, size] = await readContract(client, {
-          ...contract,
-          functionName: 'head',
-        })
-        return { size: Number(size), root: fromHex(root, 32) }
-      }),
-    closure: () =>
-      reached(async () => {
-        const [closed, successor, lastGoodSize] = await readContract(client, {
-          ...contract,
-          functionName: 'closure',
-        })
-        if (!closed) return null
-        const next = successor.toLowerCase() as Hex
-        return { lastGoodSize: Number(lastGoodSize), successor: BigInt(next) === 0n ? null : next }
-      }),
-    nonce: (at) =>
-      reached(async () => getTransactionCount(client, { address: account.address, ...(await blockOf(at)) })),
-    fees: () => reached(async () => estimateFeesPerGas(client, { chain: undefined })),
+    account,
+    state: () => reached(() => readState(rpc, { anchor, account })),
+    finalNonce: () =>
+      reached(async () => Number(await rpc.call('eth_getTransactionCount', [account, await finalBlock()]))),
+    fees: () => reached(async () => usualFees(await askEach(rpc.well(), feesOf))),
     hasBlock: (number, hash) =>
       reached(async () => {
-        const params = [numberToHex(number), false] as const
-        const block = await client.request({ method: 'eth_getBlockByNumber', params: [...params] })
-        return block?.hash === hash
+        const blocks = await askEach(rpc.well(), (one) => getBlock(one, number, ONCE))
+        return blocks.some(({ value }) => value?.hash === hash)
       }),
     knows: (hash) =>
       reached(async () => {
-        try {
-          await getTransaction(client, { hash })
-          return true
-        } catch (error) {
-          if (error instanceof TransactionNotFoundError) return false
-          throw error
-        }
+        const found = await askEach(rpc.well(), (one) => one.call('eth_getTransactionByHash', [hash], ONCE))
+        return found.some(({ value }) => value !== null)
       }),
-    prepare: (call, nonce, fees) =>
+    prepare: ({ size, root, proof }, nonce, fees) =>
       reached(async () => {
-        const args = [BigInt(call.size), toHex(call.root), call.proof.map(toHex)] as const
+        const args = [BigInt(size), toHex(root), proof.map(toHex)] as const
+        const data = encodeFunctionData({ abi: receiptAnchorAbi, functionName: 'anchor', args })
         // Some nodes estimate on top of what waits, and after the very call that this one replaces there is nothing left to do.
-        const gas = await estimateContractGas(client, {
-          ...contract,
-          functionName: 'anchor',
-          args,
-          account,
-          blockTag: 'latest',
-        })
-        const raw = await account.signTransaction({
+        const call = [{ from: account, to: anchor, data }, 'latest']
+        const estimates = await askEach(rpc.well(), async (one) =>
+          BigInt((await one.call('eth_estimateGas', call, ONCE)) as Hex),
+        )
+        // Too little would be spent for nothing; what is too much is not spent.
+        const gas = estimates.reduce((most, { value }) => (value > most ? value : most), 0n)
+        const raw = await signer.signTransaction({
           type: 'eip1559',
-          chainId: options.chainId,
-          to: options.anchor,
-          data: encodeFunctionData({ abi: receiptAnchorAbi, functionName: 'anchor', args }),
+          chainId: rpc.chainId,
+          to: anchor,
+          data,
           nonce,
           gas: (gas * GAS_MARGIN.numerator) / GAS_MARGIN.denominator,
           ...fees,
         })
-        return {
-          hash: keccak256(raw),
-          send: () =>
-            reached(async () => void (await sendRawTransaction(client, { serializedTransaction: raw }))),
-        }
+        return { hash: keccak256(raw), send: () => reached(() => sendToAll(rpc.well(), raw)) }
       }),
   }
 }
 
-/** Turns viem's errors into ours: a revert needs somebody's attention, anything else may pass. */
+/** What an endpoint thinks that a transaction should pay now. */
+const feesOf = (rpc: PinnedRpc): Promise<Fees> =>
+  estimateFeesPerGas(
+    createClient({
+      transport: custom(
+        { request: ({ method, params }) => rpc.call(method, params ?? [], ONCE) },
+        { retryCount: 0 },
+      ),
+    }),
+    { chain: undefined },
+  )
+
+/** The middle one, the lower of two: no single endpoint makes a transaction dear. */
+function usualFees(said: readonly { value: Fees }[]): Fees {
+  const sorted = said.map(({ value }) => value).sort((a, b) => Number(a.maxFeePerGas - b.maxFeePerGas))
+  return sorted[(sorted.length - 1) >> 1] as Fees
+}
+
+/**
+ * Sends the same signed bytes to all endpoints at once; done when the first has taken them or has them already. Where the nonce is used up, the
+ * next look at the state says by what. Throws the first one's error where none takes them.
+ */
+async function sendToAll(rpcs: readonly PinnedRpc[], raw: Hex): Promise<void> {
+  const sends = rpcs.map((rpc) =>
+    rpc.call('eth_sendRawTransaction', [raw], ONCE).catch((error: unknown) => {
+      if (!(error instanceof ChainError && DONE.test(error.message))) throw error
+    }),
+  )
+  try {
+    await Promise.any(sends)
+  } catch (none) {
+    throw (none as AggregateError).errors[0]
+  }
+}
+
+/** How geth, and others after it, answer to a transaction that they have, or whose nonce is mined. */
+const DONE = /already known|already imported|known transaction|nonce too low/i
+/** How they answer to one whose nonce is taken by one that pays as much. */
+const UNDERPRICED = /underpriced/i
+
+/** Turns failures of endpoints into ours: a revert needs somebody's attention, anything else may pass. */
 async function reached<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (cause) {
-    // An endpoint may answer anything: viem trips over some of it without an error of its own.
-    if (!(cause instanceof BaseError)) throw unreached(cause, describeError(cause))
-    const revert = cause.walk((error) => error instanceof ContractFunctionRevertedError)
-    if (revert instanceof ContractFunctionRevertedError) {
-      const why = revert.data?.errorName ?? revert.reason ?? 'no reason given'
-      throw new DunesError('ANCHOR_REFUSED', `the anchor contract refuses the anchor: ${why}`, {
+    const revert = cause instanceof ChainError ? cause.details['revert'] : undefined
+    if (isHex(revert)) {
+      throw new DunesError('ANCHOR_REFUSED', `the anchor contract refuses the anchor: ${reasonOf(revert)}`, {
         hint: 'check that the anchoring account has the ANCHOR role and that the contract is neither paused nor closed',
         // Roles, pauses and races with another writer change without us; so does what is due.
         retryable: true,
@@ -130,23 +130,27 @@ async function reached<T>(call: () => Promise<T>): Promise<T> {
         cause,
       })
     }
-    throw UNDERPRICED.test(cause.details)
-      ? new DunesError('ANCHOR_UNDERPRICED', `the node wants a higher fee: ${cause.details}`, {
-          retryable: true,
-          exitCode: 3,
-          cause,
-        })
-      : unreached(cause, cause.shortMessage)
+    if (cause instanceof ChainError && UNDERPRICED.test(cause.message))
+      throw new DunesError('ANCHOR_UNDERPRICED', `the node wants a higher fee: ${cause.message}`, {
+        retryable: true,
+        exitCode: 3,
+        cause,
+      })
+    const why = cause instanceof BaseError ? cause.shortMessage : describeError(cause)
+    throw new DunesError('ANCHOR_RPC', `the RPC did not carry out an anchor call: ${why}`, {
+      hint: 'check the RPC endpoints and the balance of the anchoring account',
+      retryable: true,
+      exitCode: 3,
+      cause,
+    })
   }
 }
 
-/** How geth, and others after it, answer to a transaction whose nonce is taken by one that pays as much. */
-const UNDERPRICED = /underpriced/i
-
-const unreached = (cause: unknown, why: string): DunesError =>
-  new DunesError('ANCHOR_RPC', `the RPC did not carry out an anchor call: ${why}`, {
-    hint: 'check the RPC endpoint and the balance of the anchoring account',
-    retryable: true,
-    exitCode: 3,
-    cause,
-  })
+/** The name of the contract's error, or what there is instead. */
+function reasonOf(data: Hex): string {
+  try {
+    return decodeErrorResult({ abi: receiptAnchorAbi, data }).errorName
+  } catch {
+    return data === '0x' ? 'no reason given' : `an error that begins with ${data.slice(0, 10)}`
+  }
+}

@@ -14,7 +14,7 @@ import {
   tileReader,
 } from '../graph/log-store.ts'
 import { consistencyProof } from '../log/proof.ts'
-import type { AnchorPort, Fees } from './port.ts'
+import type { AnchorPort, AnchorState, Fees } from './port.ts'
 
 export interface AnchorSettings {
   /** Anchor as soon as so many leaves wait. */
@@ -79,9 +79,9 @@ export class AnchorWriter {
   async turn(signal: AbortSignal): Promise<void> {
     const { sql, port, clock, settings, logged } = this.#deps
     const checkpoint = await readLatestCheckpoint(sql)
-    await requireOpen(port)
+    const onChain = await port.state()
+    requireOpen(onChain)
     if (!checkpoint) return logged.wait(POLL_MS, signal)
-    const onChain = await port.head()
     await this.#compare(onChain)
     await this.#forgetFinal()
     const waiting = checkpoint.size - onChain.size
@@ -111,10 +111,10 @@ export class AnchorWriter {
   }
 
   /** Sends an anchor of a signed checkpoint, or replaces one that is stuck. */
-  async #anchor(onChain: LogHead, checkpoint: LogHead): Promise<void> {
+  async #anchor(onChain: AnchorState, checkpoint: LogHead): Promise<void> {
     const { sql, port, clock, settings, logger, metrics } = this.#deps
     const { size, root } = checkpoint
-    const nonce = await port.nonce('latest')
+    const { nonce } = onChain
     const waiting = (await this.#sent()).find((sent) => sent.nonce === nonce)
     const market = await port.fees()
     let fees = market
@@ -196,14 +196,13 @@ export class AnchorWriter {
     const { sql, port, metrics } = this.#deps
     const [row] = await sql`select count(*)::int as n from anchor_tx`
     if (row?.['n'] === 0) return
-    const done = await sql`delete from anchor_tx where nonce < ${await port.nonce('final')}`
+    const done = await sql`delete from anchor_tx where nonce < ${await port.finalNonce()}`
     if (done.count > 0) metrics.anchors.inc({ outcome: 'final' }, done.count)
   }
 }
 
 /** Throws `LOG_CLOSED` where the log has ended for good: nothing of it is to be signed or anchored any more. */
-export async function requireOpen(port: AnchorPort): Promise<void> {
-  const closure = await port.closure()
+export function requireOpen({ closure }: AnchorState): void {
   if (!closure) return
   const { lastGoodSize, successor } = closure
   throw new DunesError(

@@ -1,3 +1,4 @@
+import { type Hex, isHex } from '../core/bytes.ts'
 import { ChainError } from './source.ts'
 
 /** How endpoints say that `eth_getLogs` was asked for too much. There is no code for it that all of them use. */
@@ -6,6 +7,8 @@ const TOO_MUCH =
 /** The same words are used for request budgets; asking for less does not help there. */
 const TOO_OFTEN =
   /too many requests|rate ?-?limit|requests? (per|count|rate)|per second|capacity|credits|throughput/i
+/** How nodes say that a call ends in a revert: geth's code, or the words alone. */
+const REVERTED = { code: 3, text: /execution reverted|vm exception.*revert/i } as const
 /** JSON-RPC and EIP-1474 codes that the same call meets every time: parse, request, method, params, unsupported. */
 const PERMANENT = new Set([-32700, -32600, -32601, -32602, -32004, 4100, 4200])
 
@@ -14,6 +17,7 @@ interface Link {
   readonly code?: unknown
   readonly status?: unknown
   readonly details?: unknown
+  readonly data?: unknown
   readonly message?: unknown
   readonly headers?: unknown
   readonly cause?: unknown
@@ -80,12 +84,15 @@ export function rpcFailure(thrown: unknown, request: FailedRequest): ChainError 
         details: { ...base, code },
       })
     }
+    const revert = code === REVERTED.code || REVERTED.text.test(text)
+    // Neither a call that reverts nor a transaction that is not taken says anything against the endpoint.
+    const answered = revert || request.method === 'eth_sendRawTransaction'
     return new ChainError('RPC_REFUSED', `${request.endpoint} refuses ${request.method}: ${text}`, {
       hint: often
         ? 'the request budget is used up; add endpoints or poll less often'
         : 'check what the endpoint supports',
-      retryable: often || !PERMANENT.has(code),
-      details: { ...base, code, ...retryAfter(links) },
+      retryable: often || !(answered || PERMANENT.has(code)),
+      details: { ...base, code, ...(revert && { revert: revertData(links) }), ...retryAfter(links) },
     })
   }
   const how =
@@ -97,6 +104,15 @@ export function rpcFailure(thrown: unknown, request: FailedRequest): ChainError 
     retryable: true,
     details: { ...base, ...(typeof status === 'number' && { status }), ...retryAfter(links) },
   })
+}
+
+/** What a contract gave back when it reverted, as 0x hex; `0x` where the endpoint does not say. */
+function revertData(links: readonly Link[]): Hex {
+  for (const { data } of links) {
+    const inner = typeof data === 'object' && data !== null ? (data as Link).data : data
+    if (isHex(inner)) return inner
+  }
+  return '0x'
 }
 
 function scrub(text: unknown, request: FailedRequest): string {

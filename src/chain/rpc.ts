@@ -86,6 +86,8 @@ export interface RpcPool extends Rpc {
   pin(options?: { spread?: boolean }): PinnedRpc
   /** One pin for each endpoint, in their order. */
   all(): PinnedRpc[]
+  /** One pin for each endpoint that is well and not behind, in their order; where none is, for the one that comes back first. */
+  well(): PinnedRpc[]
   endpoints(): EndpointStatus[]
   /** Whether some endpoint can be asked now. */
   ready(): boolean
@@ -361,6 +363,11 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     ...rpcOf(null),
     pin: ({ spread = false } = {}) => pin(choose(spread)),
     all: () => endpoints.map(pin),
+    well: () => {
+      const first = choose(false)
+      const others = endpoints.filter(({ health }) => health.usable && !health.lagging)
+      return (others.includes(first) ? others : [first]).map(pin)
+    },
     endpoints: () => endpoints.map(({ health }) => health.status()),
     ready: () => endpoints.some(({ health }) => health.usable),
     foreign: () => endpoints.every(({ foreign }) => foreign !== null),

@@ -102,3 +102,6 @@ export function decodeAnchorCounts(word: SlotValue): {
     time: field(bits, 176, 48),
   }
 }
+
+/** Whether `anchorSlots.counts` says that the log is closed for good. Throws `RangeError`. */
+export const decodeAnchorClosed = (word: SlotValue): boolean => field(value(word), 224, 8) === 2

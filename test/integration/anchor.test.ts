@@ -7,6 +7,7 @@ import type { AnchorPort } from '../../src/anchor/port.ts'
 import { type AnchorSettings, AnchorWriter } from '../../src/anchor/writer.ts'
 import { receiptAnchorAbi } from '../../src/chain/abi.ts'
 import { devAccount, devPrivateKey } from '../../src/chain/dev-accounts.ts'
+import { createRpc } from '../../src/chain/rpc.ts'
 import type { Hex } from '../../src/core/bytes.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import { silentLogger } from '../../src/core/logger.ts'
@@ -37,10 +38,9 @@ let indexer: Indexer
 let ahead = 0
 const clock: Clock = { now: () => Date.now() + ahead, sleep: async () => {} }
 
-const portOf = (rpcUrl: string) =>
+const portOf = (...urls: string[]) =>
   evmAnchorPort({
-    rpcUrl,
-    chainId: 31337,
+    rpc: createRpc({ urls, chainId: 31337 }),
     anchor: world.deployment.anchor,
     privateKey: devPrivateKey(1),
     confirmations: null,
@@ -59,7 +59,7 @@ const writer = (settings = SETTINGS, rpcUrl = world.rpcUrl, port: AnchorPort = p
 
 /** One turn that does not wait at its end. */
 const turn = (of: AnchorWriter) => of.turn(AbortSignal.abort())
-const onChain = async () => (await portOf(world.rpcUrl).head()).size
+const onChain = async () => (await portOf(world.rpcUrl).state()).size
 
 /** Logs one more leaf and answers the log's size, which has a checkpoint then. */
 async function grow(): Promise<number> {
@@ -204,7 +204,7 @@ describe('a transaction', () => {
   })
 
   test('is sent after a restart between writing it down and sending it', async () => {
-    const nonce = await portOf(world.rpcUrl).nonce('latest')
+    const { nonce } = await portOf(world.rpcUrl).state()
     await database.sql`
       insert into anchor_tx (hash, nonce, size, root, max_fee_per_gas, max_priority_fee_per_gas, sent_at)
       values (${new Uint8Array(32).fill(1)}, ${nonce}, ${size}, ${new Uint8Array(32)}, '1', '1', ${new Date()})`
@@ -244,7 +244,7 @@ describe('a transaction', () => {
   test('outbids a foreign one of the same account that only waits', async () => {
     await automine(false)
     const one = writer()
-    const nonce = await portOf(world.rpcUrl).nonce('latest')
+    const { nonce } = await portOf(world.rpcUrl).state()
     await foreign(nonce, '3')
     for (let i = 0; i < 20 && (await waiting())[0]?.fee === parseGwei('3'); i++)
       await turn(one).catch((error) =>

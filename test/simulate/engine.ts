@@ -131,8 +131,8 @@ export async function startEngine(deps: EngineDeps): Promise<Engine> {
     signers: () => SIGNERS,
     anchor: {
       port: evmAnchorPort({
-        rpcUrl: deps.urls[0] as string,
-        chainId: CHAIN_ID,
+        // The simulated nodes have no state to prove, so that two of them could not be told apart.
+        rpc: createRpc({ urls: deps.urls.slice(0, 1), chainId: CHAIN_ID }, { clock, random: () => 0.5 }),
         anchor: ANCHOR,
         privateKey: ANCHOR_KEY,
         confirmations: null,

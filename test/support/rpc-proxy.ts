@@ -28,26 +28,33 @@ export interface RpcProxy {
   fault: (request: RpcRequest, answer: RpcAnswer) => Fault | undefined
   /** Methods of all calls so far. */
   readonly calls: string[]
+  /** Methods that are not passed on to the chain: `fault` answers them. */
+  readonly withheld: Set<string>
   stop(): Promise<void>
 }
 
 /** A JSON-RPC endpoint in front of another one, that misbehaves as it is told to. */
 export async function startRpcProxy(target: string): Promise<RpcProxy> {
   const hanging = new Set<ServerResponse>()
-  const proxy: Pick<RpcProxy, 'fault' | 'calls'> = { fault: () => undefined, calls: [] }
+  const proxy: Pick<RpcProxy, 'fault' | 'calls' | 'withheld'> = {
+    fault: () => undefined,
+    calls: [],
+    withheld: new Set(),
+  }
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
-    const body = Buffer.concat(chunks).toString()
-    const forwarded = await fetch(target, {
-      method: 'POST',
-      body,
-      headers: { 'content-type': 'application/json' },
-    })
-    const parsed: unknown = JSON.parse(body)
-    const answered: unknown = await forwarded.json()
+    const parsed: unknown = JSON.parse(Buffer.concat(chunks).toString())
     const requests = (Array.isArray(parsed) ? parsed : [parsed]) as RpcRequest[]
-    const answers = (Array.isArray(answered) ? answered : [answered]) as RpcAnswer[]
+    const passed = requests.filter(({ method }) => !proxy.withheld.has(method))
+    const forwarded =
+      passed.length > 0 &&
+      (await fetch(target, {
+        method: 'POST',
+        body: JSON.stringify(passed),
+        headers: { 'content-type': 'application/json' },
+      }))
+    const answers = (forwarded ? await forwarded.json() : []) as RpcAnswer[]
     let padding = 0
     const out: unknown[] = []
     for (const call of requests) {

@@ -230,8 +230,7 @@ export function startIndexer(world: World, sql: Sql, options: IndexerOptions = {
     signers: () => SIGNERS,
     anchor: anchor && {
       port: evmAnchorPort({
-        rpcUrl: world.rpcUrl,
-        chainId: 31337,
+        rpc,
         anchor: world.deployment.anchor,
         privateKey: devPrivateKey(1),
         confirmations: null,

@@ -17,10 +17,10 @@ const RANKS: readonly (readonly string[])[] = [
   ['cli'],
 ]
 /**
- * Imports within a rank that are meant: a receipt is about a payload, an anchor is of the stored log, and the auditor reads payloads.
+ * Imports within a rank that are meant: a receipt is about a payload, an anchor is of the stored log and holds endpoints to proofs, and the auditor reads payloads.
  * It shares nothing else with what it audits.
  */
-const SIDEWAYS = new Set(['receipt -> maml', 'anchor -> graph', 'fsck -> maml'])
+const SIDEWAYS = new Set(['receipt -> maml', 'anchor -> graph', 'anchor -> proof', 'fsck -> maml'])
 /** Files at the top compose the others, so anything but the command line is theirs to import. */
 const TOP = RANKS.length - 1
 
