@@ -28,6 +28,8 @@ const SEARCHES = 8_192
 const HELD_BYTES = 64 << 20
 /** Searches begun in one turn, and verdicts written in one transaction, at most. */
 const BATCH = 256
+/** No more searches are begun while so many payloads wait for their verdict: more in hand would only take memory. */
+const AT_HAND = 2 * BATCH
 /** How often this stage looks for work that nobody woke it for, in milliseconds. */
 const POLL_MS = 500
 /** Hosts whose last delivery is remembered. */
@@ -205,7 +207,7 @@ export class JudgeStage {
   /** Takes up settled submissions while there is room for their payloads; answers how many. */
   async #begin(): Promise<number> {
     const places = Math.min(BATCH, SEARCHES - this.#searches.size)
-    if (places <= 0 || !this.#hasRoom()) return 0
+    if (places <= 0 || !this.#hasRoom() || this.#atHand() >= AT_HAND) return 0
     const from = this.#soughtUpTo
     // Above what was taken up in order there is nothing to be left out.
     const skip = from === 0 ? [...this.#searches.keys()] : []
@@ -237,6 +239,13 @@ export class JudgeStage {
     }
     await this.#findStored(begun.filter(({ due }) => due.isStored))
     return begun.length
+  }
+
+  /** Payloads that are here and that nobody judges yet. */
+  #atHand(): number {
+    let count = 0
+    for (const { bytes, taken } of this.#searches.values()) if (bytes && !taken) count++
+    return count
   }
 
   #hasRoom(): boolean {

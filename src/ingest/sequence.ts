@@ -156,12 +156,13 @@ export class SequenceStage {
         -- Few rows first, whatever the planner knows of a table that grows so fast.
         select * from submission u
         where u.index >= ${size} and u.index < ${size + BATCH} and u.settled_block <= (select final_number from cursor)
+          and u.verdict is not null
         order by u.index limit ${BATCH}) u
       join contributor c on c.id = u.contributor join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset
       order by u.index`
     const out: JudgedRow[] = []
     for (const row of rows) {
-      if (row['index'] !== size + out.length || row['verdict'] === null) break
+      if (row['index'] !== size + out.length) break
       out.push(judgedRow(row))
     }
     return out
@@ -173,13 +174,17 @@ export class SequenceStage {
     const accepted = rows.filter((row) => row.verdict === 'accepted' && row.judgement.read)
     const first = rows[0]
     if (!first || accepted.length === 0) return out
+    // A look into an index for each row, whatever the planner knows: `offset 0` keeps it from walking all of one's submissions in order.
     const logged = await tx`
-      select distinct on (e.id) e.id, u.id as earlier
+      select e.id, u.id as earlier
       from unnest(${accepted.map((row) => row.id)}::bigint[], ${accepted.map((row) => row.contributorId)}::bigint[],
                   ${accepted.map((row) => row.judgement.read?.signedBytesSha256.slice(2) ?? '')}::text[]) as e(id, contributor, signed)
-      join submission u on u.contributor = e.contributor and u.signed_sha256 = decode(e.signed, 'hex')
-      where u.index < ${first.index} and u.verdict = 'accepted'
-      order by e.id, u.index`
+      cross join lateral (
+        select same.id from (
+          select s.id, s.index from submission s
+          where s.contributor = e.contributor and s.signed_sha256 = decode(e.signed, 'hex') and s.index < ${first.index} and s.verdict = 'accepted'
+          offset 0) as same
+        order by same.index limit 1) as u`
     for (const row of logged) out.set(row['id'], row['earlier'])
     const seen = new Map<string, number>()
     for (const row of accepted) {
