@@ -5,8 +5,8 @@ import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
 const SIZES = [
-  { readings: 1, submissions: 4_096 },
-  { readings: 64, submissions: 1_024 },
+  { readings: 1, submissions: 16_384 },
+  { readings: 64, submissions: 2_048 },
 ] as const
 const FETCHED = 1_024
 

@@ -22,7 +22,7 @@ const WAYS = [
   { name: 'poll_250', pollMs: 250, socket: false, rounds: 20 },
 ] as const
 /** Milliseconds between two looks for the verdict: what the figures may be too high by. */
-const LOOK_MS = 1
+const LOOK_MS = 2
 const PATIENCE_MS = 30_000
 
 /**
