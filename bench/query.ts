@@ -15,7 +15,7 @@ import { deployment, fillGraph } from '../test/support/graph.ts'
 import { HONEST } from '../test/support/honest-queries.ts'
 import { asRole } from '../test/support/query.ts'
 import { BenchClient } from './mcp.ts'
-import { type Figure, latency, measure, must } from './measure.ts'
+import { exact, type Figure, latency, measure, must, rounded } from './measure.ts'
 import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
 
@@ -42,8 +42,14 @@ export async function benchGuard(): Promise<Figure[]> {
   })
   return [
     latency('guard_seed_query', 'us', timings.seed.micros, { note: "the seed's query" }),
+    exact('guard_seed_query_cpu', 'us', rounded(timings.seed.cpuMicros), {
+      samples: timings.seed.micros.length,
+    }),
     latency('guard_all_queries', 'us', timings.all.micros, {
       note: `${HONEST.length} queries in turn, some of them long`,
+    }),
+    exact('guard_all_queries_cpu', 'us', rounded(timings.all.cpuMicros), {
+      samples: timings.all.micros.length,
     }),
   ]
 }

@@ -73,6 +73,14 @@ describe('hosts', () => {
   ])('refuses %s', async (host) => {
     expect(await statusFor(await start(), host)).toBe(421)
   })
+  test("takes a name before an @ for nobody's host", async () => {
+    const answer = await raw(
+      await start(),
+      'GET http://localhost:80@evil.example/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+    )
+    expect(answer).toMatch(/^HTTP\/1\.1 421 /)
+  })
+
   test('goes by an absolute target before the Host header', async () => {
     const answer = await raw(
       await start(),

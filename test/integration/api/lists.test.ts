@@ -15,11 +15,12 @@ import {
   Status as StatusSchema,
   Submission,
 } from '../../../src/api/schemas.ts'
+import type { ServiceContext } from '../../../src/service/context.ts'
 import type { ContributorDetail, ContributorItem } from '../../../src/service/contributors.ts'
 import type { Coverage } from '../../../src/service/coverage.ts'
 import type { Page } from '../../../src/service/page.ts'
 import type { Status } from '../../../src/service/status.ts'
-import type { SubmissionItem } from '../../../src/service/submissions.ts'
+import { findSubmission, type SubmissionItem } from '../../../src/service/submissions.ts'
 import { startApi, type TestApi } from '../../support/api.ts'
 import { ALICE, BOB, CHAIN, deployment, fillGraph, STRANGER, submissionId } from '../../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../../support/postgres.ts'
@@ -56,6 +57,32 @@ const problem = async (path: string, init: RequestInit = {}): Promise<Problem & 
 }
 
 describe('submissions', () => {
+  test('one asked for alone is what the list shows, in every state', async () => {
+    const { items } = await list('')
+    expect(new Set(items.map(({ state }) => state)).size).toBe(5)
+    for (const item of items) expect(await api.json(`/v1/submissions/${item.id}`)).toEqual(item)
+  })
+
+  test('those asked for at once share statements, and everybody gets the own one', async () => {
+    let statements = 0
+    const { sql } = api.ctx
+    const counted = new Proxy(sql, {
+      get(target, name) {
+        if (name === 'unsafe') statements++
+        return Reflect.get(target, name)
+      },
+    })
+    const ctx: ServiceContext = Object.create(api.ctx, { sql: { value: counted } })
+    const { items } = await list('')
+    const unknown = `0x${'ab'.repeat(32)}`
+    const asked = [...items, ...items].map(({ id }) => findSubmission(ctx, id))
+    const refused = findSubmission(ctx, unknown)
+    await expect(refused).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect((await Promise.all(asked)).map(({ item }) => item)).toEqual([...items, ...items])
+    // Sixteen, and the nine that are left.
+    expect(statements).toBe(2)
+  })
+
   test('come newest first, with every field', async () => {
     const { items, next_cursor } = await list('')
     expect(items.map((item) => item.id)).toEqual(Array.from({ length: 12 }, (_, i) => submissionId(11 - i)))
