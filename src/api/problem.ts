@@ -65,6 +65,7 @@ const PROBLEMS: Readonly<Record<string, readonly [status: number, title: string]
   HOST_REFUSED: [421, 'Host not served here'],
   PAYLOAD_HASH_MISMATCH: [422, 'The body does not have this SHA-256'],
   PAYLOAD_REFUSED: [422, 'Payload not accepted'],
+  EVENT_UNPROVABLE: [422, 'The event cannot be proved'],
   QUERY_EMPTY: [422, 'No query'],
   QUERY_TOO_LONG: [422, 'Query too long'],
   QUERY_SYNTAX: [422, 'Not SQL'],

@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi'
 import type { ServiceContext } from '../service/context.ts'
 import { ServiceError } from '../service/error.ts'
-import { INCLUDES, type Include, prove, proveInclusion } from '../service/prove.ts'
+import { INCLUDES, prove, proveInclusion } from '../service/prove.ts'
 import { MANY_INCLUDES, MAX_MANY, proveMany } from '../service/prove-many.ts'
 import { deploymentTrustPolicy } from '../service/trust-policy.ts'
 import { limitBody } from './body.ts'
@@ -12,16 +12,19 @@ import { bytes } from './responses.ts'
 
 const tags = ['Proofs']
 
+const PARTS = ['all', ...INCLUDES] as const
+type Part = (typeof PARTS)[number]
+
 const query = z.strictObject({
   include: z
     .string()
     .refine(
-      (text) => text === 'all' || text.split(',').every((part) => INCLUDES.includes(part as Include)),
-      `must be all, or some of ${INCLUDES.join(', ')}, separated by commas`,
+      (text) => text.split(',').every((part) => PARTS.includes(part as Part)),
+      `must be some of ${PARTS.join(', ')}, separated by commas`,
     )
     .optional()
     .openapi({
-      description: `\`all\`, or some of ${INCLUDES.join(', ')}, separated by commas`,
+      description: `Some of ${PARTS.join(', ')}, separated by commas; \`all\` is all that is there but the event`,
       example: 'payload,key',
     }),
 })
@@ -34,7 +37,7 @@ const proof = createRoute({
   summary:
     'Its proof bundle, as `dunes verify` takes it; the Dunes-Proof-Block header names the block of its evidence',
   request: { params: z.object({ id: z.string().max(200) }), query },
-  responses: bytes('application/json', 'The bundle', 404, 409, 413),
+  responses: bytes('application/json', 'The bundle', 404, 409, 413, 422),
 })
 const tlogProof = createRoute({
   method: 'get',
@@ -101,7 +104,7 @@ export const PROOF_ROUTES = {
 export function proofRoutes(app: OpenAPIHono<ApiEnv>, ctx: ServiceContext): void {
   app.openapi(proof, async (c) => {
     const { include } = c.req.valid('query')
-    const parts = include === 'all' ? 'all' : ((include?.split(',') ?? []) as Include[])
+    const parts = (include?.split(',') ?? []) as Part[]
     const { id, bytes: bundle, block } = await prove(ctx, c.req.valid('param').id, parts)
     // The bytes are the file: a client that parses and prints them again still has to print canonical JSON.
     return sendBytes(c, bundle, {

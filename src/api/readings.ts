@@ -8,7 +8,7 @@ import { pageLimit } from './limit.ts'
 import { readingQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
 import { exportable } from './responses.ts'
-import { coveredPageOf, Reading } from './schemas.ts'
+import { pageOf, Reading } from './schemas.ts'
 
 const list = createRoute({
   method: 'get',
@@ -17,7 +17,7 @@ const list = createRoute({
   tags: ['Readings'],
   summary: 'Readings, the latest measured first; of accepted submissions unless `verdict` says otherwise',
   request: { query: readingQuery },
-  responses: exportable(coveredPageOf(Reading), 'One page, or an export'),
+  responses: exportable(pageOf(Reading), 'One page, or an export'),
 })
 
 const nowhere = () => ({ index: null, seq: null })

@@ -37,9 +37,6 @@ export const Problem = z
   })
   .openapi('Problem', { description: 'RFC 9457 problem details' })
 
-export const pageOf = <T extends z.ZodType>(item: T) =>
-  z.object({ items: z.array(item), next_cursor: z.string().nullable() })
-
 const Superset = z
   .discriminatedUnion('of', [
     z.object({
@@ -57,22 +54,35 @@ const Superset = z
         description: 'The checkpoint under which the tiles and entries of these indices prove themselves',
       }),
     }),
+    z.object({
+      of: z.literal('anchors'),
+      from_seq: integer,
+      to_seq: integer,
+      contract: address,
+      slot: hash.openapi({
+        description: 'The storage slot that holds the hash chain which the anchors fold to',
+      }),
+    }),
   ])
   .openapi('Superset', {
     description: 'What can be proved to be whole and holds what the page shows; both ends included',
   })
 
-/** A page of what submissions brought, with how whole it is. */
-export const coveredPageOf = <T extends z.ZodType>(item: T) =>
-  pageOf(item).extend({
+/** A page with how whole it is. */
+export const pageOf = <T extends z.ZodType>(item: T) =>
+  z.object({
+    items: z.array(item),
+    next_cursor: z.string().nullable(),
     complete: z.boolean().openapi({
       description:
-        'Whether the page shows everything settled that `superset` names; never where anything is filtered away',
+        'Whether the page shows everything that `superset` names; never where anything is filtered away, or where the chain keeps no hash over what is listed',
     }),
-    superset: orNull(Superset),
+    superset: orNull(Superset).openapi({
+      description: 'Null where nothing holds the page that can be proved whole',
+    }),
     pending: integer.openapi({
       description:
-        'Submissions of that contributor, or of all where the superset is the log, that are not settled and outside every proof',
+        'Submissions that the list waits for, outside every proof: of that contributor, or of all, those that are not settled; of anchors, those that no anchor covers; 0 of sensors and datasets',
     }),
   })
 

@@ -12,7 +12,7 @@ import { pageLimit } from './limit.ts'
 import { noQuery, submissionQuery } from './parameters.ts'
 import type { ApiEnv } from './request.ts'
 import { bytes, exportable, json } from './responses.ts'
-import { coveredPageOf, Lineage, Submission } from './schemas.ts'
+import { Lineage, pageOf, Submission } from './schemas.ts'
 
 const params = z.object({
   id: z.string().max(200).openapi({ description: 'Submission id, 0x and 64 hex digits' }),
@@ -26,7 +26,7 @@ const list = createRoute({
   tags,
   summary: 'Submissions, newest first',
   request: { query: submissionQuery },
-  responses: exportable(coveredPageOf(Submission), 'One page, or an export'),
+  responses: exportable(pageOf(Submission), 'One page, or an export'),
 })
 const one = createRoute({
   method: 'get',

@@ -1,6 +1,6 @@
 import type { Hex } from '../core/bytes.ts'
 
-/** Why ABI data was refused. Stays inside this folder: `decode.ts` turns it into a `ChainError` that names the event. */
+/** Why ABI data was refused. Not for callers to see: who reads an event turns it into an error that names the event. */
 export class AbiRefusal extends Error {}
 
 const refuse = (message: string): never => {

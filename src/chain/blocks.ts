@@ -2,7 +2,7 @@ import { type Hex, isHex } from '../core/bytes.ts'
 import { bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
 import { blockHeaderRlp, type RawHeader } from './header.ts'
-import { areKnownReceipts, receiptsRoot } from './receipts.ts'
+import { areKnownReceipts, receiptProof, receiptsRoot } from './receipts.ts'
 import type { CallOptions, Rpc, RpcCall } from './rpc.ts'
 import { type BlockRef, ChainError } from './source.ts'
 
@@ -188,11 +188,12 @@ function requireLog(log: unknown): { number: number; index: number } {
   return { number, index }
 }
 
-/**
- * All logs of a block, of any contract, from its receipts: the slow way, to settle what a bloom leaves open or endpoints disagree about. They
- * must give the header's `receiptsRoot`; where there are receipts of another kind than Ethereum's, its bloom. Throws `RPC_INCONSISTENT`.
- */
-export async function getBlockLogs(rpc: Rpc, block: EvmBlock, options: CallOptions = {}): Promise<RawLog[]> {
+/** A block's receipts, one for each transaction, with their logs. They may still be of other kinds than {@link areKnownReceipts} knows. */
+async function getReceipts(
+  rpc: Rpc,
+  block: EvmBlock,
+  options: CallOptions,
+): Promise<readonly { readonly logs: readonly RawLog[] }[]> {
   let receipts: unknown
   try {
     receipts = await rpc.call('eth_getBlockReceipts', [block.hash], options)
@@ -203,20 +204,63 @@ export async function getBlockLogs(rpc: Rpc, block: EvmBlock, options: CallOptio
   }
   if (!Array.isArray(receipts) || receipts.length !== block.transactions.length)
     throw inconsistent(`the endpoint does not have all receipts of block ${block.number}`)
-  const logs = receipts.flatMap((receipt: unknown) => {
+  for (const receipt of receipts as unknown[]) {
     if (!isRecord(receipt) || !Array.isArray(receipt['logs'])) throw malformed('receipt')
-    return receipt['logs'] as unknown[]
-  })
-  for (const log of logs) {
-    requireLog(log)
-    if ((log as RawLog).blockHash !== block.hash)
-      throw inconsistent(`the endpoint's receipts of block ${block.number} are of another block`)
+    for (const log of receipt['logs'] as unknown[]) {
+      requireLog(log)
+      if ((log as RawLog).blockHash !== block.hash)
+        throw inconsistent(`the endpoint's receipts of block ${block.number} are of another block`)
+    }
   }
+  return receipts as { logs: RawLog[] }[]
+}
+
+const notTheBlocks = (block: EvmBlock): ChainError =>
+  inconsistent(`the receipts of block ${block.number} do not belong to its header`)
+
+/**
+ * All logs of a block, of any contract, from its receipts: the slow way, to settle what a bloom leaves open or endpoints disagree about. They
+ * must give the header's `receiptsRoot`; where there are receipts of another kind than Ethereum's, its bloom. Throws `RPC_INCONSISTENT`.
+ */
+export async function getBlockLogs(rpc: Rpc, block: EvmBlock, options: CallOptions = {}): Promise<RawLog[]> {
+  const receipts = await getReceipts(rpc, block, options)
+  const logs = receipts.flatMap((receipt) => receipt.logs)
   const whole = areKnownReceipts(receipts)
     ? receiptsRoot(receipts) === block.receiptsRoot
-    : bloomOf(logs as RawLog[]) === block.logsBloom
-  if (!whole) throw inconsistent(`the receipts of block ${block.number} do not belong to its header`)
-  return logs as RawLog[]
+    : bloomOf(logs) === block.logsBloom
+  if (!whole) throw notTheBlocks(block)
+  return logs
+}
+
+/** Where a log stands in its block, and the proof of its transaction's receipt under the header's `receiptsRoot`. */
+export interface LogProof {
+  /** Place of the transaction in the block. */
+  readonly transaction: number
+  /** Place of the log in the transaction's receipt. */
+  readonly log: number
+  /** RLP nodes of the receipts trie from the root down. */
+  readonly proof: readonly Uint8Array[]
+}
+
+/**
+ * The proof of the log that is the `logIndex`th of `block`; null where the block has receipts of another kind than Ethereum's. Throws as
+ * {@link Rpc} does, and `RPC_INCONSISTENT` where the endpoint's receipts are not the block's or have no such log.
+ */
+export async function getLogProof(
+  rpc: Rpc,
+  block: EvmBlock,
+  logIndex: number,
+  options: CallOptions = {},
+): Promise<LogProof | null> {
+  const receipts = await getReceipts(rpc, block, options)
+  if (!areKnownReceipts(receipts)) return null
+  if (receiptsRoot(receipts) !== block.receiptsRoot) throw notTheBlocks(block)
+  let log = logIndex
+  for (const [transaction, receipt] of receipts.entries()) {
+    if (log < receipt.logs.length) return { transaction, log, proof: receiptProof(receipts, transaction) }
+    log -= receipt.logs.length
+  }
+  throw inconsistent(`the endpoint's block ${block.number} has no log ${logIndex}`)
 }
 
 /** An account's part of an EIP-1186 proof. */

@@ -1,6 +1,7 @@
 import { keccak_256 } from '@noble/hashes/sha3.js'
 import { type Hex, toHex, utf8 } from '../core/bytes.ts'
 import { AbiReader, AbiRefusal, word } from './abi-reader.ts'
+import { ANCHORED_TOPIC, decodeAnchored } from './anchored.ts'
 import { ChainError, type ChainEvent, type EventPlace, type Outcome } from './source.ts'
 
 /** A log as `eth_getLogs` answers it, everything in lower-case 0x hex. */
@@ -216,24 +217,10 @@ const REGISTRY: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
 
 const ANCHOR: ReadonlyMap<string, EventKind> = new Map<string, EventKind>([
   [
-    topic('Anchored(uint64,uint64,bytes32,uint64,bytes32,bytes32)'),
+    ANCHORED_TOPIC,
     {
       indexed: 1,
-      decode(at, topics, data) {
-        const read = new AbiReader(data, 5)
-        const event: ChainEvent = {
-          ...at,
-          type: 'anchored',
-          seq: word.safe(indexed(topics, 1)),
-          size: read.safe(),
-          root: read.bytes32(),
-          previousSize: read.safe(),
-          previousRoot: read.bytes32(),
-          chain: read.bytes32(),
-        }
-        read.end()
-        return event
-      },
+      decode: (at, topics, data) => ({ ...at, type: 'anchored', ...decodeAnchored(topics, data) }),
     },
   ],
   [

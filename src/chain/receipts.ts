@@ -60,12 +60,25 @@ function encodeReceipt(receipt: RawReceipt): Uint8Array {
  * Throws `BAD_HEX` on malformed data.
  */
 export function receiptsRoot(receipts: readonly RawReceipt[]): Hex {
-  const items = receipts.map((receipt, i) => ({
+  return toHex(keccak_256(receipts.length === 0 ? EMPTY : node(itemsOf(receipts), 0)))
+}
+
+/**
+ * The nodes of that trie on the path of the receipt at `place`, from the root down: its proof under {@link receiptsRoot}. Throws as that
+ * does; `place` is one of the receipts'.
+ */
+export function receiptProof(receipts: readonly RawReceipt[], place: number): Uint8Array[] {
+  const items = itemsOf(receipts)
+  const path: Uint8Array[] = []
+  const top = node(items, 0, { path: (items[place] as Item).path, nodes: path })
+  return [top, ...path.reverse()]
+}
+
+const itemsOf = (receipts: readonly RawReceipt[]): Item[] =>
+  receipts.map((receipt, i) => ({
     path: nibbles(rlpQuantity(`0x${i.toString(16)}`)),
     value: encodeReceipt(receipt),
   }))
-  return toHex(keccak_256(items.length === 0 ? Uint8Array.of(0x80) : node(items, 0)))
-}
 
 interface Item {
   readonly path: readonly number[]
@@ -74,8 +87,14 @@ interface Item {
 
 const nibbles = (bytes: Uint8Array): number[] => [...bytes].flatMap((byte) => [byte >> 4, byte & 15])
 
-/** RLP of the trie node over items whose paths agree up to `depth`; at least one item. */
-function node(items: readonly Item[], depth: number): Uint8Array {
+/** One key, whose path is in the trie, and the nodes below the root that are named by hash on it, the lowest first. */
+interface Proving {
+  readonly path: readonly number[]
+  readonly nodes: Uint8Array[]
+}
+
+/** RLP of the trie node over items whose paths agree up to `depth`; at least one item. `proving` is for the node that has its key below. */
+function node(items: readonly Item[], depth: number, proving?: Proving): Uint8Array {
   const [first, ...rest] = items as readonly [Item, ...Item[]]
   if (rest.length === 0)
     return rlpList([rlpString(hexPrefix(first.path.slice(depth), true)), rlpString(first.value)])
@@ -88,11 +107,12 @@ function node(items: readonly Item[], depth: number): Uint8Array {
   if (shared > depth)
     return rlpList([
       rlpString(hexPrefix(first.path.slice(depth, shared), false)),
-      reference(node(items, shared)),
+      reference(node(items, shared, proving), proving),
     ])
   const slots = Array.from({ length: 16 }, (_, nibble) => {
     const below = items.filter(({ path }) => path[depth] === nibble)
-    return below.length === 0 ? EMPTY : reference(node(below, depth + 1))
+    const on = proving?.path[depth] === nibble ? proving : undefined
+    return below.length === 0 ? EMPTY : reference(node(below, depth + 1, on), on)
   })
   const here = items.find(({ path }) => path.length === depth)
   return rlpList([...slots, here ? rlpString(here.value) : EMPTY])
@@ -101,7 +121,11 @@ function node(items: readonly Item[], depth: number): Uint8Array {
 const EMPTY = Uint8Array.of(0x80)
 
 /** A node stands in its parent as it is when it is shorter than a hash. */
-const reference = (rlp: Uint8Array): Uint8Array => (rlp.length < 32 ? rlp : rlpString(keccak_256(rlp)))
+function reference(rlp: Uint8Array, proving?: Proving): Uint8Array {
+  if (rlp.length < 32) return rlp
+  proving?.nodes.push(rlp)
+  return rlpString(keccak_256(rlp))
+}
 
 /** Hex-prefix encoding (Yellow Paper appendix C). */
 function hexPrefix(path: readonly number[], leaf: boolean): Uint8Array {

@@ -39,6 +39,9 @@ const requireId = (id: string | undefined): Hex => {
 function askedFor(ids: readonly string[], options: Options): (api: Client) => Promise<Answer> {
   const { contributor, from, to, latest } = options
   const minimal = options['minimal'] === true
+  const event = options['event'] === true
+  if (event && (typeof contributor === 'string' || ids.length > 1))
+    throw usage('--event is about one submission')
   if (typeof contributor === 'string') {
     if (ids.length > 0 || latest) throw usage('give either ids, --latest or --contributor')
     return (api) =>
@@ -49,8 +52,9 @@ function askedFor(ids: readonly string[], options: Options): (api: Client) => Pr
       })
   }
   if (from !== undefined || to !== undefined) throw usage('--from and --to need --contributor')
+  const parts = [...(minimal ? [] : ['all']), ...(event ? ['event'] : [])]
   const prove = (api: Client, id: string) =>
-    api.send('getSubmissionProof', { id, ...(minimal ? {} : { include: 'all' }) })
+    api.send('getSubmissionProof', { id, ...(parts.length > 0 && { include: parts.join(',') }) })
   if (latest) {
     if (ids.length > 0) throw usage('give either ids, --latest or --contributor')
     return async (api) => prove(api, await latestAnchored(api))

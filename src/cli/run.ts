@@ -355,6 +355,7 @@ function build(terminal: Terminal, outcome: Outcome, note: Terminal['note']): Co
     .option('--contributor <id>', 'prove instead that nothing settled of this account is left out')
     .option('--from <seq>', 'with --contributor: the first of its settled submissions, from 0')
     .option('--to <seq>', 'with --contributor: the last of its settled submissions')
+    .option('--event', 'with the event of the first anchor that covers it, which tells the exact time')
     .option('--minimal', 'without payload, key, possession and receipt signature')
     .option('--wait', 'wait until it is anchored')
   add('verify <bundle>', 'verify a bundle offline against a trust policy and a block hash', verify)

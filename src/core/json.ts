@@ -8,6 +8,8 @@ export type JsonObject = { [key: string]: Json }
 export interface JsonLimits {
   /** How many arrays and objects may be open at once, at least 1. */
   maxDepth: number
+  /** How many values there may be in all, each array and object counted too; any number unless told. */
+  maxValues?: number
 }
 
 /** Where and why strict parsing stopped; `offset` counts UTF-16 units from 0. */
@@ -42,11 +44,12 @@ const BACKSLASH = 0x5c
 
 /**
  * Strict RFC 8259 JSON. Beyond the RFC it refuses what two parsers could read differently: duplicate keys, integers
- * beyond 2^53 - 1, numbers that overflow to infinity, lone surrogates, and nesting deeper than `limits.maxDepth`.
+ * beyond 2^53 - 1, numbers that overflow to infinity, lone surrogates, and what is beyond `limits`.
  * Throws only {@link JsonError}.
  */
 export function parseJson(text: string, limits: JsonLimits): Json {
   let at = 0
+  let values = 0
 
   const refuse = (message: string, offset = at): never => {
     throw new JsonError(message, offset)
@@ -113,6 +116,8 @@ export function parseJson(text: string, limits: JsonLimits): Json {
     return value
   }
   const value = (depth: number): Json => {
+    if (limits.maxValues !== undefined && ++values > limits.maxValues)
+      refuse(`more than ${limits.maxValues} values`)
     space()
     switch (text[at]) {
       case '"':

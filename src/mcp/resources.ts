@@ -130,7 +130,7 @@ export function templates(ctx: ServiceContext): readonly TemplateResource[] {
       variable: 'id',
       complete: completeSubmission,
       read: async (id) => {
-        const whole = await prove(ctx, id, 'all')
+        const whole = await prove(ctx, id, ['all'])
         if (whole.bytes.length <= MAX_ANSWER_BYTES) return decodeUtf8(whole.bytes)
         return withinLimit(
           decodeUtf8((await prove(ctx, id)).bytes),

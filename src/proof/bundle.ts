@@ -18,6 +18,8 @@ export const BUNDLE_MAX_BYTES = 2 * 1024 * 1024
 export const ROWS_BUNDLE_MAX_BYTES = 64 * 1024 * 1024
 /** Arrays and objects open at once in the deepest place: a trie node of a slot. */
 const MAX_DEPTH = 8
+/** More than the longest bundle has where it is full of hashes, which are the shortest of what there are many of. */
+const MAX_VALUES = 1_000_000
 
 /** Proof of one storage slot, in the shape of EIP-1186. There is no value: it comes out of the trie. */
 export interface SlotEvidence {
@@ -42,6 +44,18 @@ export interface Evidence {
   accounts: AccountEvidence[]
 }
 
+/** Proof of the event with which ReceiptAnchor took an anchor: a log in a transaction's receipt in a block. */
+export interface AnchoredEventEvidence {
+  /** RLP of the header of the event's block; absent where that is the trusted block. */
+  header?: Uint8Array
+  /** Place of the transaction in its block, which is its receipt's key in the trie. */
+  transaction: number
+  /** Place of the event among the logs of that receipt. */
+  log: number
+  /** RLP of each node on the path, from the receipts root down. */
+  proof: Uint8Array[]
+}
+
 /** What one file holds in support of a set of claims about one entry (`dunes-proof/v1`, docs/proofs.md). Reading it verifies nothing. */
 export interface Bundle {
   /** The log entry: the leaf's input. */
@@ -60,6 +74,7 @@ export interface Bundle {
   tlogProof: string
   /** RFC 6962 consistency proof between the checkpoint and the anchored head, from the smaller size; 32 bytes each. */
   consistency?: Uint8Array[]
+  anchoredEvent?: AnchoredEventEvidence
   evidence: Evidence
 }
 
@@ -73,16 +88,25 @@ export interface RowsBundle {
   completeness?: Completeness
   /** RFC 6962 consistency proof between the rows' checkpoint and the anchored head, from the smaller size. */
   consistency?: Uint8Array[]
+  anchoredEvent?: AnchoredEventEvidence
   evidence: Evidence
 }
 
 export type AnyBundle = Bundle | RowsBundle
 
 const REQUIRED = ['entry', 'tlogProof', 'evidence'] as const
-const OPTIONAL = ['payload', 'publicKey', 'possession', 'receiptSig', 'uri', 'consistency'] as const
+const OPTIONAL = [
+  'payload',
+  'publicKey',
+  'possession',
+  'receiptSig',
+  'uri',
+  'consistency',
+  'anchoredEvent',
+] as const
 const OF_ROWS = ['rows', 'completeness'] as const
 /** Fields of the format whose claims this verifier does not check. To pass over them would be to wave them through. */
-const UNSUPPORTED: readonly string[] = ['anchoredEvent', 'epoch']
+const UNSUPPORTED: readonly string[] = ['epoch']
 
 /** Whether a bundle is about many entries or a contributor, not about one entry. */
 export const isRowsBundle = (bundle: AnyBundle): bundle is RowsBundle => !('entry' in bundle)
@@ -93,10 +117,11 @@ export const OPTIONAL_FIELDS: readonly OptionalField[] = OPTIONAL
 
 /** The bundle's one encoding: its canonical JSON (RFC 8785), without a final LF. */
 export function encodeBundle(bundle: AnyBundle): Uint8Array {
-  const { consistency, evidence } = bundle
+  const { consistency, anchoredEvent, evidence } = bundle
   return jcsBytes({
     ...(isRowsBundle(bundle) ? encodeManyParts(bundle) : encodeOneEntry(bundle)),
     ...(consistency && { consistency: consistency.map(toHex) }),
+    ...(anchoredEvent && { anchoredEvent: encodeAnchoredEvent(anchoredEvent) }),
     evidence: {
       header: toHex(evidence.header),
       accounts: evidence.accounts.map(({ address, accountProof, slots }) => ({
@@ -111,6 +136,13 @@ export function encodeBundle(bundle: AnyBundle): Uint8Array {
 const encodeManyParts = ({ rows, completeness }: RowsBundle): JsonObject => ({
   ...(rows && { rows: encodeRows(rows) }),
   ...(completeness && { completeness: encodeCompleteness(completeness) }),
+})
+
+const encodeAnchoredEvent = ({ header, transaction, log, proof }: AnchoredEventEvidence): JsonObject => ({
+  ...(header && { header: toHex(header) }),
+  transaction,
+  log,
+  proof: proof.map(toHex),
 })
 
 function encodeOneEntry({ payload, publicKey, possession, receiptSig, uri, ...bundle }: Bundle): JsonObject {
@@ -165,7 +197,7 @@ function readJson(bytes: Uint8Array): Json {
   if (bytes.length > BUNDLE_MAX_BYTES && !OF_ROWS.some((field) => text.includes(`"${field}":{`)))
     throw tooLarge(BUNDLE_MAX_BYTES)
   try {
-    return parseJson(text, { maxDepth: MAX_DEPTH })
+    return parseJson(text, { maxDepth: MAX_DEPTH, maxValues: MAX_VALUES })
   } catch (error) {
     if (!(error instanceof DunesError)) throw error
     throw new BundleError('BUNDLE_MALFORMED', `the bundle is not strict JSON: ${error.message}`, {
@@ -198,7 +230,7 @@ function readBundle(value: Json): AnyBundle {
     }
   }
   if (OF_ROWS.some((field) => Object.hasOwn(root, field))) {
-    f.only(root, '', ['evidence'], [...OF_ROWS, 'consistency'])
+    f.only(root, '', ['evidence'], [...OF_ROWS, 'consistency', 'anchoredEvent'])
     const evidence = readEvidence()
     return {
       ...(Object.hasOwn(root, 'rows') && { rows: readRows(root['rows'], f, refuse) }),
@@ -206,6 +238,7 @@ function readBundle(value: Json): AnyBundle {
         completeness: readCompleteness(root['completeness'], f, refuse),
       }),
       ...(Object.hasOwn(root, 'consistency') && { consistency: readConsistency() }),
+      ...(Object.hasOwn(root, 'anchoredEvent') && { anchoredEvent: readAnchoredEvent() }),
       evidence,
     }
   }
@@ -220,6 +253,7 @@ function readBundle(value: Json): AnyBundle {
   if (Object.hasOwn(root, 'receiptSig')) bundle.receiptSig = f.base64(root['receiptSig'], 'receiptSig')
   if (Object.hasOwn(root, 'uri')) bundle.uri = f.text(root['uri'], 'uri')
   if (Object.hasOwn(root, 'consistency')) bundle.consistency = readConsistency()
+  if (Object.hasOwn(root, 'anchoredEvent')) bundle.anchoredEvent = readAnchoredEvent()
   if (Object.hasOwn(root, 'possession')) {
     const possession = f.object(root['possession'], 'possession')
     f.only(possession, 'possession', ['keyIndex', 'signature'])
@@ -234,6 +268,18 @@ function readBundle(value: Json): AnyBundle {
     return f
       .array(root['consistency'], 'consistency')
       .map((hash, i) => f.hexBytes(hash, `consistency[${i}]`, 32))
+  }
+
+  function readAnchoredEvent(): AnchoredEventEvidence {
+    const path = 'anchoredEvent'
+    const event = f.object(root[path], path)
+    f.only(event, path, ['transaction', 'log', 'proof'], ['header'])
+    return {
+      ...(Object.hasOwn(event, 'header') && { header: f.hexBytes(event['header'], `${path}.header`) }),
+      transaction: f.count(event['transaction'], `${path}.transaction`),
+      log: f.count(event['log'], `${path}.log`),
+      proof: readNodes(event['proof'], `${path}.proof`),
+    }
   }
 
   function readEvidence(): Evidence {

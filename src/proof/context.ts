@@ -1,23 +1,17 @@
 import { anchorSlots, decodeAnchorCounts } from '../chain/slots.ts'
-import { equalBytes, fromHex, type Hex } from '../core/bytes.ts'
+import type { Hex } from '../core/bytes.ts'
 import type { MlDsa } from '../core/ml-dsa.ts'
 import { type Checkpoint, checkSignerSets, openCheckpoint } from '../log/checkpoint.ts'
 import { parseTlogProof, type TlogProof } from '../log/tlog-proof.ts'
 import { type Entry, type ParsedEntry, parseEntry } from '../receipt/entry.ts'
-import {
-  type AccountEvidence,
-  type AnyBundle,
-  type Bundle,
-  isRowsBundle,
-  OPTIONAL_FIELDS,
-  type OptionalField,
-} from './bundle.ts'
-import { BundleError, ClaimError, TrieError } from './error.ts'
+import { type AnchoredEvent, readAnchoredEvent } from './anchored-event.ts'
+import { type AnyBundle, type Bundle, isRowsBundle, OPTIONAL_FIELDS, type OptionalField } from './bundle.ts'
+import { BundleError, ClaimError } from './error.ts'
+import { openEvidence } from './evidence.ts'
 import { type Fold, foldItems } from './fold.ts'
 import { type BlockHeader, readTrustedHeader } from './header.ts'
 import { once } from './once.ts'
 import type { RowKey } from './rows.ts'
-import { type KnownNodes, verifyAccount, verifySlot } from './trie.ts'
 import { policyVkeys, retiredSigners, type TrustPolicy } from './trust-policy.ts'
 
 /** The anchored head, read from ReceiptAnchor's storage. */
@@ -84,6 +78,8 @@ export interface Context {
   slot(contract: 'registry' | 'anchor', slot: Hex): Uint8Array
   /** ReceiptAnchor's head in the trusted block's state. */
   head(): AnchorHead
+  /** The anchor's event that the bundle proves; null where it has no `anchoredEvent`. */
+  anchoredEvent(): AnchoredEvent | null
   /** The contributor's settled submissions that the bundle shows to be whole; null where it has no `completeness`. */
   fold(): Fold | null
   /** What no claim has asked for, by name. */
@@ -135,63 +131,10 @@ export function openContext(
   })
   const block = once(() => readTrustedHeader(bundle.evidence.header, trustedBlockHash))
 
-  /** A trie proof with a node too many is a bundle with something in it that no claim uses. */
-  const refusingUnused = <T>(verify: () => T): T => {
-    try {
-      return verify()
-    } catch (error) {
-      if (!(error instanceof TrieError) || error.code !== 'TRIE_NODE_UNUSED') throw error
-      throw new BundleError('BUNDLE_FIELD_UNUSED', error.message)
-    }
-  }
-  const account = (contract: 'registry' | 'anchor') => {
-    const evidence = bundle.evidence.accounts.find(({ address }) => address === policy[contract])
-    if (evidence === undefined) {
-      throw new ClaimError(`the bundle has no evidence about the policy's ${contract} ${policy[contract]}`)
-    }
-    used.add(evidence)
-    const { stateRoot } = block()
-    const address = fromHex(evidence.address, 20)
-    const found = refusingUnused(() => verifyAccount(stateRoot, address, evidence.accountProof))
-    if (found === null)
-      throw new ClaimError(`there is no account at the policy's ${contract} in the trusted block`)
-    if (!equalBytes(found.codeHash, fromHex(policy.codeHashes[contract], 32))) {
-      throw new ClaimError(`the code of the ${contract} is not the one that the trust policy pins`)
-    }
-    return readSlots(evidence, found.storageRoot)
-  }
-  /** Readers of the slots that `evidence` proves, by key; the first of two for one key. */
-  const readSlots = (
-    { slots }: AccountEvidence,
-    storageRoot: Uint8Array,
-  ): ReadonlyMap<Hex, () => Uint8Array> => {
-    const known: KnownNodes | undefined = many ? new Map() : undefined
-    const readers = slots.map((each) =>
-      once(() => refusingUnused(() => verifySlot(storageRoot, fromHex(each.slot, 32), each.proof, known))),
-    )
-    const out = new Map<Hex, () => Uint8Array>()
-    let readBefore = 0
-    slots.forEach((each, i) => {
-      if (out.has(each.slot)) return
-      out.set(each.slot, () => {
-        used.add(each)
-        // A proof that leans on those before it can be read only after them.
-        if (known) for (const read of readers.slice(readBefore, i)) attempt(read)
-        readBefore = Math.max(readBefore, i)
-        return (readers[i] as () => Uint8Array)()
-      })
-    })
-    return out
-  }
-  const accounts = { registry: once(() => account('registry')), anchor: once(() => account('anchor')) }
-  const slot = (contract: 'registry' | 'anchor', key: Hex): Uint8Array => {
-    const read = accounts[contract]().get(key)
-    if (read === undefined) throw new ClaimError(`the bundle does not prove slot ${key} of the ${contract}`)
-    return read()
-  }
+  const state = openEvidence(bundle.evidence.accounts, policy, () => block().stateRoot, many !== null)
   const head = once((): AnchorHead => {
-    const root = slot('anchor', anchorSlots.root())
-    const word = slot('anchor', anchorSlots.counts())
+    const root = state.slot('anchor', anchorSlots.root())
+    const word = state.slot('anchor', anchorSlots.counts())
     try {
       return { root, ...decodeAnchorCounts(word) }
     } catch {
@@ -201,7 +144,12 @@ export function openContext(
   const fold = once(() => {
     if (!many?.completeness) return null
     used.add('completeness')
-    return foldItems(many.completeness, policy, (key) => slot('registry', key))
+    return foldItems(many.completeness, policy, (key) => state.slot('registry', key))
+  })
+  const anchoredEvent = once(() => {
+    if (bundle.anchoredEvent === undefined) return null
+    used.add('anchoredEvent')
+    return readAnchoredEvent(bundle.anchoredEvent, policy.anchor, block(), state)
   })
 
   const partOf = (field: OptionalField | 'completeness'): unknown => {
@@ -265,15 +213,16 @@ export function openContext(
         : { kind: 'one', proof: tlogProof() },
     checkpoint,
     block,
-    slot,
+    slot: state.slot,
     head,
+    anchoredEvent,
     fold,
     unused: () => [
       ...OPTIONAL_FIELDS.filter(
         (field) => field in bundle && partOf(field) !== undefined && !used.has(field),
       ),
       ...(many ? unusedOfRows() : []),
-      ...bundle.evidence.accounts.flatMap((each, i) => unusedIn(each, `evidence.accounts[${i}]`)),
+      ...state.unused(),
     ],
   }
 
@@ -286,19 +235,5 @@ export function openContext(
       ),
       ...(given?.keys ?? []).flatMap((key, i) => (used.has(key) ? [] : [`rows.keys[${i}]`])),
     ]
-  }
-
-  function unusedIn(evidence: AccountEvidence, path: string): string[] {
-    if (!used.has(evidence)) return [path]
-    return evidence.slots.flatMap((each, i) => (used.has(each) ? [] : [`${path}.slots[${i}]`]))
-  }
-}
-
-/** Runs `read` for what it leaves behind. Whatever it throws, it throws again for whoever asks for its value. */
-function attempt(read: () => unknown): void {
-  try {
-    read()
-  } catch {
-    // Nobody has asked yet.
   }
 }

@@ -17,6 +17,8 @@ export interface BlockHeader {
 
 /** Every fork so far kept the first 15 fields and appended its own. */
 const MIN_FIELDS = 15
+/** Far above any known chain's, whose headers have some 600 bytes: to be decoded at all, before anybody has vouched for them. */
+const MAX_BYTES = 64 * 1024
 /** Far above any known chain's; the field list cannot grow without end. */
 const MAX_FIELDS = 64
 /** 9999-12-31T23:59:59Z: the last time that RFC 3339 can write. */
@@ -27,6 +29,8 @@ const MAX_TIMESTAMP = 253_402_300_799
  * {@link readTrustedHeader}. Throws {@link HeaderError} `HEADER_MALFORMED` or `RlpError`.
  */
 export function decodeHeader(rlp: Uint8Array): BlockHeader {
+  if (rlp.length > MAX_BYTES)
+    throw new HeaderError('HEADER_MALFORMED', `a block header has more than ${MAX_BYTES} bytes`)
   const fields = rlpList(decodeRlp(rlp), 'a block header')
   if (fields.length < MIN_FIELDS || fields.length > MAX_FIELDS) {
     throw new HeaderError('HEADER_MALFORMED', `a block header has ${fields.length} fields`)

@@ -2,6 +2,7 @@ import { fromHex, type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { type MlDsa, nobleMlDsa } from '../core/ml-dsa.ts'
 import type { Entry } from '../receipt/entry.ts'
+import type { AnchoredEvent } from './anchored-event.ts'
 import { decodeAnyBundle } from './bundle.ts'
 import { CLAIMS } from './claims/all.ts'
 import type { Claim, ClaimName, ClaimResult } from './claims/claim.ts'
@@ -30,6 +31,8 @@ export interface Facts {
   block: { hash: Hex; number: number; time: number } | null
   /** The anchored head in that block's state; `time` in seconds. */
   anchor: { size: number; root: Hex; seq: number; block: number; time: number } | null
+  /** The anchor that the bundle proves the event of, and the event's block; only where it has one. `time` in seconds. */
+  anchoredEvent?: { seq: number; size: number; block: number; time: number } | null
   /** The signed checkpoint that the entry's inclusion proof ends in. */
   checkpoint: { origin: string; size: number; root: Hex } | null
 }
@@ -136,6 +139,12 @@ function readFacts(context: Context): Facts {
     anchor: orNull(() => {
       const { size, root, seq, blockNumber, time } = context.head()
       return { size, root: toHex(root), seq, block: blockNumber, time }
+    }),
+    ...(context.has('anchoredEvent') && {
+      anchoredEvent: orNull(() => {
+        const { seq, size, block, time } = context.anchoredEvent() as AnchoredEvent
+        return { seq, size, block, time }
+      }),
     }),
     checkpoint: orNull(() => {
       const { origin, size, root } = context.checkpoint()

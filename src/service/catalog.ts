@@ -2,6 +2,7 @@ import type { Row } from 'postgres'
 import { accountId } from '../chain/ids.ts'
 import { type Hex, toHex } from '../core/bytes.ts'
 import type { ServiceContext } from './context.ts'
+import { type Coverage, uncovered } from './coverage.ts'
 import { notFound } from './error.ts'
 import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
 
@@ -53,19 +54,24 @@ const sensorColumns = ({ sql }: ServiceContext) => sql`
   from sensor s join dataset d on d.id = s.dataset join contributor c on c.id = s.contributor`
 
 /** One page of sensors, newest first. */
-export async function listSensors(ctx: ServiceContext, query: SensorQuery): Promise<Page<SensorItem>> {
+export async function listSensors(
+  ctx: ServiceContext,
+  query: SensorQuery,
+): Promise<Page<SensorItem> & Coverage> {
   const { sql } = ctx
   const { before, rows: limit } = pageBounds(SENSORS, query)
   const rows = await sql`
     ${sensorColumns(ctx)}
     where s.id < ${before} ${query.dataset === undefined ? sql`` : sql`and d.name = ${query.dataset}`}
     order by s.id desc limit ${limit}`
-  return makePage(
-    SENSORS,
-    rows,
-    query,
-    (row) => row['id'] as number,
-    (row) => presentSensor(row, ctx.deployment.chain),
+  return uncovered(
+    makePage(
+      SENSORS,
+      rows,
+      query,
+      (row) => row['id'] as number,
+      (row) => presentSensor(row, ctx.deployment.chain),
+    ),
   )
 }
 
@@ -97,14 +103,17 @@ function presentSensor(row: Row, chain: string): SensorItem {
 }
 
 /** One page of datasets, newest first. */
-export async function listDatasets(ctx: ServiceContext, query: PageQuery): Promise<Page<DatasetItem>> {
+export async function listDatasets(
+  ctx: ServiceContext,
+  query: PageQuery,
+): Promise<Page<DatasetItem> & Coverage> {
   const { before, rows: limit } = pageBounds(DATASETS, query)
   const rows = await ctx.sql`
     select d.id, d.name, v.version, v.schema_sha256, v.schema_name, v.problem, v.block
     from dataset d
     cross join lateral (select * from dataset_version where dataset = d.id order by version desc limit 1) v
     where d.id < ${before} order by d.id desc limit ${limit}`
-  return makePage(DATASETS, rows, query, (row) => row['id'] as number, presentDataset)
+  return uncovered(makePage(DATASETS, rows, query, (row) => row['id'] as number, presentDataset))
 }
 
 /** One dataset with every version. Throws `NOT_FOUND`. */

@@ -6,6 +6,7 @@ import type { Db } from '../graph/cursor.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import type { Outcome } from '../receipt/entry.ts'
 import type { ServiceContext } from './context.ts'
+import { type Coverage, uncovered } from './coverage.ts'
 import { notFound } from './error.ts'
 import { makePage, type Page, type PageQuery, pageBounds } from './page.ts'
 
@@ -61,20 +62,24 @@ const columns = ({ sql }: { sql: Db }) => sql`
          exists (select 1 from validator where contributor = c.id and until_block is null) as validator
   from contributor c`
 
-/** One page of contributors, newest first. */
+/** One page of contributors, newest first, with how many submissions of all contributors are not settled. */
 export async function listContributors(
   ctx: ServiceContext,
   query: PageQuery,
-): Promise<Page<ContributorItem>> {
+): Promise<Page<ContributorItem> & Coverage> {
   const { before, rows: limit } = pageBounds(LIST, query)
-  const rows = await ctx.sql`${columns(ctx)} where c.id < ${before} order by c.id desc limit ${limit}`
-  return makePage(
+  const [rows, [waiting]] = await Promise.all([
+    ctx.sql`${columns(ctx)} where c.id < ${before} order by c.id desc limit ${limit}`,
+    ctx.sql`select count(*) as pending from submission where index is null`,
+  ])
+  const page = makePage(
     LIST,
     rows,
     query,
     (row) => row['id'] as number,
     (row) => present(row, ctx.deployment.chain),
   )
+  return uncovered(page, waiting?.['pending'])
 }
 
 const present = (row: Record<string, unknown>, chain: string): ContributorItem => {

@@ -1,16 +1,18 @@
 import { accountId, evmAccount } from '../chain/ids.ts'
-import { fromHex } from '../core/bytes.ts'
+import { fromHex, type Hex } from '../core/bytes.ts'
 import type { ServiceContext } from './context.ts'
 import type { Page } from './page.ts'
 import { coversChain } from './submissions.ts'
 
 /**
  * What can be proved to be whole and holds everything that a list shows: a stretch of one contributor's settled submissions, which a
- * completeness bundle proves, or a stretch of the log, which its tiles prove under a checkpoint. Both ends included.
+ * completeness bundle proves; a stretch of the log, which its tiles prove under a checkpoint; or the anchors up to the newest, whose fields fold
+ * to the hash chain in `slot` of the contract. Both ends included.
  */
 export type Superset =
   | { of: 'contributor'; contributor: string; from_seq: number; to_seq: number; url: string }
   | { of: 'log'; from_index: number; to_index: number; url: string }
+  | { of: 'anchors'; from_seq: number; to_seq: number; contract: Hex; slot: Hex }
 
 /** How whole a list is. A list leaves out what its filters do not let through, and nobody can prove a filter. */
 export interface Coverage {
@@ -18,9 +20,23 @@ export interface Coverage {
   complete: boolean
   /** Null where nothing that the list could show is settled. */
   superset: Superset | null
-  /** Submissions of the same contributor, or of all where the superset is the log, that are not settled: outside every proof. */
+  /**
+   * Submissions that the list waits for, outside every proof: of the same contributor, or of all where the superset is the log, those that are
+   * not settled. Of anchors, those that no anchor covers. None where a list is not of what submissions brought.
+   */
   pending: number
 }
+
+/**
+ * A page of what is registered: contributors, sensors, datasets. The chain keeps no hash over registrations, so no proof can show that none is
+ * left out. A registration itself is never pending; `pending` is of the submissions that a list counts.
+ */
+export const uncovered = <T>(page: Page<T>, pending = 0): Page<T> & Coverage => ({
+  ...page,
+  complete: false,
+  superset: null,
+  pending,
+})
 
 /** What of a query decides which superset there is. `others` says whether anything else is filtered by. */
 export interface CoverageQuery {

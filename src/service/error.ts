@@ -9,6 +9,7 @@ import { databaseError } from '../graph/connect.ts'
  * - `CHANGES_GONE`: the feed of changes cannot go on from an id.
  * - `BAD_CURSOR`, `BAD_ID`, `BAD_RANGE`, `BAD_CELL`, `BAD_TIME`, `BAD_BUNDLE`: an argument that cannot be what it should.
  * - `PROOF_TOO_LARGE`: more rows or bytes than one bundle holds.
+ * - `EVENT_UNPROVABLE`: an anchor's event that no proof can be made of on this chain.
  * - `PAYLOAD_TOO_LARGE`, `PAYLOAD_HASH_MISMATCH`, `PAYLOAD_REFUSED`: an uploaded payload that is not kept.
  * - `CONTRIBUTOR_NOT_REGISTERED`, `CONTRIBUTOR_KEY_REFUSED`, `QUOTA_EXCEEDED`: who may not upload (now).
  * - `BUSY`: more asked at once than is done at once. Retryable.
@@ -29,6 +30,7 @@ export type ServiceErrorCode =
   | 'BAD_TIME'
   | 'BAD_BUNDLE'
   | 'PROOF_TOO_LARGE'
+  | 'EVENT_UNPROVABLE'
   | 'PAYLOAD_TOO_LARGE'
   | 'PAYLOAD_HASH_MISMATCH'
   | 'PAYLOAD_REFUSED'

@@ -121,18 +121,23 @@ export function sharedEvidence(ctx: ServiceContext, block: Ground['block']): Pro
   return parts
 }
 
-async function readHeader(rpc: Rpc, block: Ground['block']): Promise<Uint8Array> {
+/** RLP of the header of a final block. Throws `ChainError`. */
+export async function readHeader(rpc: Rpc, block: Ground['block']): Promise<Uint8Array> {
   const header = await getHeader(rpc, block.number)
   if (header?.hash === block.hash) return blockHeaderRlp(header)
-  throw new ChainError(
+  throw inconsistentEndpoint(block.number)
+}
+
+/** The endpoint has not the block `number` that was indexed as final. */
+export const inconsistentEndpoint = (number: number): ChainError =>
+  new ChainError(
     'RPC_INCONSISTENT',
-    `the endpoint has another block ${block.number} than the one indexed as final`,
+    `the endpoint has another block ${number} than the one indexed as final`,
     {
       hint: 'the endpoint is behind or on another branch; try again soon',
       retryable: true,
     },
   )
-}
 
 /** Slots asked for at once: endpoints refuse more than 1,024. */
 const SLOTS_AT_ONCE = 1_000

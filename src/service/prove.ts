@@ -8,6 +8,7 @@ import { parseMaml } from '../maml/parse.ts'
 import { verifyMaml } from '../maml/sign.ts'
 import { accountEvidence, assembleBundle } from '../proof/build.ts'
 import type { Bundle } from '../proof/bundle.ts'
+import { type EventPart, eventPart, orUnprovable } from './anchored-event.ts'
 import { boundsOf, type State, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
 import { notFound, ServiceError } from './error.ts'
@@ -27,7 +28,7 @@ import { type FoundSubmission, findSubmission, readSubmissionId } from './submis
 import { tilesOf } from './tiles.ts'
 
 /** What a bundle can carry besides what `included, onChain, anchored` and `appendOnly` need. */
-export const INCLUDES = ['payload', 'key', 'receipt', 'uri'] as const
+export const INCLUDES = ['payload', 'key', 'receipt', 'uri', 'event'] as const
 export type Include = (typeof INCLUDES)[number]
 
 /** A proof bundle and the block under which its evidence stands. */
@@ -40,32 +41,36 @@ export interface Proof {
 /**
  * The proof bundle of an anchored submission (docs/proofs.md), over the newest final anchor, with evidence from the last
  * final block. `include` names further parts, each of which must be there; `all` takes those of them that are there and
- * that support their claim. Payload and key need each other, so either brings both.
+ * that support their claim, save the event. Payload and key need each other, so either brings both. `event` proves the event of the first
+ * anchor that covers the entry, and takes the evidence from that anchor's block where the last final one does not reach it.
  *
- * Throws `BAD_ID`, `NOT_FOUND`, `NOT_ANCHORED`, `PAYLOAD_NOT_HELD`, `NO_SIGNER`, `CHAIN_UNAVAILABLE`, `BUSY` or `ChainError`.
+ * Throws `BAD_ID`, `NOT_FOUND`, `NOT_ANCHORED`, `PAYLOAD_NOT_HELD`, `NO_SIGNER`, `EVENT_UNPROVABLE`, `CHAIN_UNAVAILABLE`, `BUSY` or
+ * `ChainError`.
  */
 export async function prove(
   ctx: ServiceContext,
   id: string,
-  include: readonly Include[] | 'all' = [],
+  include: readonly (Include | 'all')[] = [],
 ): Promise<Proof> {
   const { found, index, ground } = await findProvable(ctx, id)
   const { item } = found
   const account = item.contributor.slice(item.chain.length + 1) as Hex
+  const event = include.includes('event') ? await eventPart(ctx, index, ground) : null
+  const block = event?.block ?? ground.block
   const [entry, log, evidence] = await Promise.all([
     readEntry(ctx, found),
-    logPart(ctx, index, ground.anchor),
-    evidencePart(ctx, item.id, ground.block),
+    event ? eventLogPart(ctx, index, event) : logPart(ctx, index, ground.anchor),
+    event ? orUnprovable(evidencePart(ctx, item.id, block), event) : evidencePart(ctx, item.id, block),
   ])
-  const extras =
-    include === 'all'
-      ? await everything(ctx, found, account, entry)
-      : ((await Promise.all([
-          include.includes('payload') || include.includes('key') ? signedPart(ctx, found, account) : {},
-          include.includes('receipt') ? receiptPart(ctx, index, entry) : {},
-          include.includes('uri') ? uriPart(ctx, found) : {},
-        ]).then((parts) => Object.assign({}, ...parts))) as Extras)
-  return { id: item.id, bytes: assembleBundle({ entry, ...log, ...extras, evidence }), block: ground.block }
+  const extras = include.includes('all')
+    ? await everything(ctx, found, account, entry)
+    : ((await Promise.all([
+        include.includes('payload') || include.includes('key') ? signedPart(ctx, found, account) : {},
+        include.includes('receipt') ? receiptPart(ctx, index, entry) : {},
+        include.includes('uri') ? uriPart(ctx, found) : {},
+      ]).then((parts) => Object.assign({}, ...parts))) as Extras)
+  if (event?.history) evidence.accounts.push(event.history)
+  return { id: item.id, bytes: assembleBundle({ entry, ...log, ...extras, evidence }), block }
 }
 
 /**
@@ -125,11 +130,36 @@ async function logPart(
   index: number,
   anchor: Ground['anchor'],
 ): Promise<Pick<Bundle, 'tlogProof' | 'consistency'>> {
-  const readTile = tilesOf(ctx).read
+  return placed(ctx, index, await checkpointFor(ctx, index, anchor), anchor.size)
+}
+
+/** Inclusion under the checkpoint of the event's anchor, which the event is about. */
+async function eventLogPart(
+  ctx: ServiceContext,
+  index: number,
+  { anchor, anchoredSize, anchoredEvent }: EventPart,
+): Promise<Pick<Bundle, 'tlogProof' | 'consistency' | 'anchoredEvent'>> {
   const checkpoint = await checkpointFor(ctx, index, anchor)
+  if (checkpoint.size !== anchor.size) {
+    throw new ServiceError(
+      'NO_SIGNER',
+      `no checkpoint of size ${anchor.size} is signed, which the anchor is of, and this process has no key to sign one`,
+      { hint: 'ask the indexer itself, or leave `event` out', exitCode: 3 },
+    )
+  }
+  return { ...(await placed(ctx, index, checkpoint, anchoredSize)), anchoredEvent }
+}
+
+async function placed(
+  ctx: ServiceContext,
+  index: number,
+  checkpoint: { size: number; note: string },
+  anchoredSize: number,
+): Promise<Pick<Bundle, 'tlogProof' | 'consistency'>> {
+  const readTile = tilesOf(ctx).read
   const [hashes, consistency] = await Promise.all([
     inclusionProof(index, checkpoint.size, readTile),
-    checkpoint.size < anchor.size ? consistencyProof(checkpoint.size, anchor.size, readTile) : null,
+    checkpoint.size < anchoredSize ? consistencyProof(checkpoint.size, anchoredSize, readTile) : null,
   ])
   return {
     tlogProof: formatTlogProof({ index, hashes, checkpoint: checkpoint.note, extra: null }),

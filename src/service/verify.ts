@@ -72,7 +72,7 @@ export async function verifyRecord(ctx: ServiceContext, request: VerifyRequest):
       hint: 'give 0x and 64 lower-case hex digits',
     })
   }
-  const bundle = text === undefined ? (await prove(ctx, id as string, 'all')).bytes : utf8(text)
+  const bundle = text === undefined ? (await prove(ctx, id as string, ['all'])).bytes : utf8(text)
   if (bundle.length > MAX_VERIFIED_BYTES) {
     throw new ServiceError(
       'BAD_BUNDLE',

@@ -106,7 +106,7 @@ it('takes a reading to an anchored proof that verifies', async () => {
   ])
 })
 
-it('proves that nothing of a contributor was left out, and several submissions at once', async () => {
+it('proves that nothing of a contributor was left out, several submissions at once, and when one was anchored', async () => {
   const { contributor } = (await (await fetch(`${api}/v1/submissions/${id}`)).json()) as {
     contributor: string
   }
@@ -121,8 +121,13 @@ it('proves that nothing of a contributor was left out, and several submissions a
   expect([alone.code, alone.stdout]).toEqual([1, expect.stringContaining('NO: complete not claimed')])
   await ask('prove', id, id, '-o', 'rows.json')
   expect((await ask('verify', 'rows.json', ...policy))['facts']).toMatchObject({ rows: [{ submission: id }] })
+  await ask('prove', id, '--event', '-o', 'event.json')
+  const dated = await ask('verify', 'event.json', ...policy)
+  expect(dated).toMatchObject({ ok: true, facts: { anchoredEvent: { seq: expect.any(Number) } } })
   const wrong = [
     ['prove'],
+    ['prove', id, id, '--event'],
+    ['prove', '--contributor', contributor, '--event'],
     ['prove', id, '--from', '0'],
     ['prove', id, '--contributor', contributor],
     ['prove', '--contributor', contributor, '--from', 'x'],

@@ -86,6 +86,9 @@ describe.each(['legacy', 'modern'] as const)('in the %s era', (era) => {
     expect(datasets.structured).toMatchObject({
       datasets: [{ name: 'helium_sensors', maml_schema: 'iot_data.maml', problem: null }],
       truncated: false,
+      complete: false,
+      superset: null,
+      pending: 0,
     })
     const described = await ok('describe_dataset', { dataset: 'helium_sensors' })
     expect(described.structured).toMatchObject({

@@ -7,6 +7,7 @@ import { BundleError } from '../../src/proof/error.ts'
 import { type ClaimName, verifyBundle } from '../../src/proof/verify.ts'
 import { parseEntry } from '../../src/receipt/entry.ts'
 import { seeded } from '../support/corrupt.ts'
+import { anchorOf, withEvent } from '../support/event-block.ts'
 import { type ProofWorld, proofWorld, type TestBlock } from '../support/proof-world.ts'
 
 // Ten thousand verifications: half a minute on a machine of their own.
@@ -52,7 +53,15 @@ function verify(bytes: Uint8Array): Verdict {
 
 beforeAll(async () => {
   world = await proofWorld()
-  block = await world.block({ anchoredSize: 8 })
+  const earlier = await anchorOf(world, 6)
+  const latest = await anchorOf(world, 8, { seq: 5, number: 300 })
+  block = await world.block({
+    anchoredSize: 8,
+    anchoredAt: { block: 300, time: 1_759_361_700 },
+    ancestors: [earlier],
+    receiptsRoot: latest.receiptsRoot,
+  })
+  const { header: _, ...own } = latest.evidence
   const made = {
     default: await world.bundle(block, { index: 3 }),
     'default under a smaller checkpoint': await world.bundle(block, { index: 3, checkpointSize: 6 }),
@@ -62,6 +71,17 @@ beforeAll(async () => {
     'a whole history': await world.complete(block),
     'a history under a smaller checkpoint': await world.complete(block, { checkpointSize: 7 }),
     'the other history': await world.complete(block, { who: 1 }),
+    "an earlier anchor's event": withEvent(
+      await world.bundle(block, { index: 3, checkpointSize: 6 }),
+      block,
+      earlier,
+    ),
+    "the latest anchor's event": { ...(await world.bundle(block, { index: 7 })), anchoredEvent: own },
+    "many rows with an earlier anchor's event": withEvent(
+      await world.rows(block, { indices: [0, 3, 4], checkpointSize: 6 }),
+      block,
+      earlier,
+    ),
   }
   kinds = Object.fromEntries(
     Object.entries(made).map(([name, bundle]) => {

@@ -1,4 +1,5 @@
 import { keccak_256 } from '@noble/hashes/sha3.js'
+import { BLOCK_HISTORY, blockHashSlot } from '../../src/chain/block-history.ts'
 import { ACC_STRIDE, keyPossessionDigest, nextAcc, recordHash, ZERO_WORD } from '../../src/chain/record.ts'
 import { anchorSlots, registrySlots } from '../../src/chain/slots.ts'
 import { fromHex, type Hex, sha256, toHex, utf8 } from '../../src/core/bytes.ts'
@@ -81,6 +82,11 @@ export interface BlockOptions {
   anchoredRoot?: Uint8Array
   /** Block and time of the latest anchor as the contract notes them; a little before the trusted block unless told. */
   anchoredAt?: { block: number; time: number }
+  /** Ancestors whose hashes the state holds. */
+  ancestors?: readonly { number: number; hash: Uint8Array }[]
+  /** Code hash of the contract that holds them, where it is not EIP-2935's. */
+  historyCode?: Uint8Array
+  receiptsRoot?: Uint8Array
 }
 
 export interface TestBlock {
@@ -99,6 +105,8 @@ export interface ProofWorld {
   block(options?: BlockOptions): Promise<TestBlock>
   tlogProof(index: number, size: number, signers?: CheckpointSigner[], root?: Uint8Array): Promise<string>
   consistency(from: number, to: number): Promise<Uint8Array[]>
+  /** Root of the tree of the first `size` leaves. */
+  root(size: number): Promise<Uint8Array>
   /** A bundle with every default claim, and all others with `full`. */
   bundle(
     block: TestBlock,
@@ -280,6 +288,9 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     anchoredSize = count,
     anchoredRoot,
     anchoredAt = { block: 290, time: 1_759_361_600 },
+    ancestors = [],
+    historyCode = fromHex(BLOCK_HISTORY.codeHash),
+    receiptsRoot,
   } = {}) => {
     const registry = buildStorage([
       ...leaves.map(({ record, entry }): [Uint8Array, bigint] => [
@@ -309,6 +320,13 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
       [fromHex(anchorSlots.counts()), counts],
       [fromHex(anchorSlots.chain()), 0xabcdn],
     ])
+    const history = buildStorage([
+      [new Uint8Array(32).fill(0xff), 1n],
+      ...ancestors.map(({ number, hash }): [Uint8Array, bigint] => [
+        fromHex(blockHashSlot(number)),
+        BigInt(toHex(hash)),
+      ]),
+    ])
     const stateAccount = (address: Hex, storage: Uint8Array, code: Uint8Array): [Uint8Array, Uint8Array] => [
       keccak_256(fromHex(address)),
       accountRlp(1n, 0n, storage, code),
@@ -316,9 +334,16 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     const state = buildTrie([
       stateAccount(REGISTRY, registry.root, REGISTRY_CODE),
       stateAccount(ANCHOR, anchor.root, options.anchorCode ?? ANCHOR_CODE),
+      stateAccount(BLOCK_HISTORY.address, history.root, historyCode),
       ...Array.from({ length: 40 }, (_, i) => stateAccount(fill(i + 128, 20), registry.root, REGISTRY_CODE)),
     ])
-    const header = buildHeader({ stateRoot: state.root, number: 300n, timestamp: 1_759_361_700n })
+    const header = buildHeader({
+      stateRoot: state.root,
+      ...(receiptsRoot && { receiptsRoot }),
+      number: 300n,
+      timestamp: 1_759_361_700n,
+    })
+    const storages: Record<Hex, typeof registry> = { [ANCHOR]: anchor, [BLOCK_HISTORY.address]: history }
     return {
       hash: toHex(header.hash),
       header: header.rlp,
@@ -328,7 +353,7 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
         accountProof: state.prove(keccak_256(fromHex(address))),
         slots: slots.map((slot) => ({
           slot,
-          proof: (address === ANCHOR ? anchor : registry).proveSlot(fromHex(slot)),
+          proof: (storages[address] ?? registry).proveSlot(fromHex(slot)),
         })),
       }),
     }
@@ -401,6 +426,7 @@ export async function proofWorld(options: WorldOptions = {}): Promise<ProofWorld
     block,
     tlogProof,
     consistency,
+    root: (size) => rootAt(size, readTile),
     async bundle(at, { index, checkpointSize = at.anchoredSize, full = false }) {
       const leaf = leaves[index]!
       const { payload, publicKey, possession, receiptSig, uri } = leaf

@@ -115,7 +115,7 @@ export const buildStorage = (
 
 /** A header with `fields` fields (15 and more), filled with plausible values. */
 export function buildHeader(
-  parts: { stateRoot: Uint8Array; number: bigint; timestamp: bigint },
+  parts: { stateRoot: Uint8Array; receiptsRoot?: Uint8Array; number: bigint; timestamp: bigint },
   fields = 21,
 ): { rlp: Uint8Array; hash: Uint8Array } {
   const word = (fill: number) => new Uint8Array(32).fill(fill)
@@ -125,7 +125,7 @@ export function buildHeader(
     new Uint8Array(20).fill(3),
     parts.stateRoot,
     word(4), // transactionsRoot
-    word(5), // receiptsRoot
+    parts.receiptsRoot ?? word(5),
     new Uint8Array(256),
     minimal(0),
     minimal(parts.number),

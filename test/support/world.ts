@@ -65,8 +65,9 @@ export interface World {
   stop(): Promise<void>
 }
 
-export async function startWorld(stationCount = 2): Promise<World> {
-  const anvil = await testAnvil({ accounts: 12 })
+/** A chain with the contracts, registered stations and validators; `args` are further arguments of anvil. */
+export async function startWorld(stationCount = 2, args: readonly string[] = []): Promise<World> {
+  const anvil = await testAnvil({ accounts: 12, args })
   const client = createClient({ transport: http(anvil.url), pollingInterval: 5 })
   const rpc = <T>(method: string, params: readonly unknown[] = []) =>
     client.request({ method, params } as never) as Promise<T>

@@ -118,6 +118,8 @@ describe('replacing a key', () => {
     const env = { DUNES_RECEIPT_KEY: '11'.repeat(32) }
     await expect(rotateKey('receipt', rotation(5, { env }))).rejects.toMatchObject({
       code: 'KEY_IN_ENVIRONMENT',
+      message: 'the receipt key is the variable DUNES_RECEIPT_KEY',
+      hint: expect.stringContaining('set DUNES_RECEIPT_KEY_FILE to its path, and rotate again'),
     })
     rmSync(join(keyFolder(config), 'anchor.key'))
     await expect(rotateKey('anchor', rotation(5))).rejects.toMatchObject({ code: 'KEY_MISSING' })

@@ -28,7 +28,7 @@ export function showVerification({ claims, facts }: Verification): Node[] {
     )
     list.append(row)
   }
-  const { entry, rows, completeness, block, anchor } = facts
+  const { entry, rows, completeness, block, anchor, anchoredEvent: event } = facts
   const time = (seconds: number) => new Date(seconds * 1000).toISOString()
   const said: [string, string][] = []
   if (entry) {
@@ -46,6 +46,7 @@ export function showVerification({ claims, facts }: Verification): Node[] {
     said.push(['stretch', `${contributor}: seq ${fromSeq} up to ${endSeq}; ${pending} pending`])
   }
   if (block) said.push(['block', `${block.number}, ${time(block.time)}`])
+  if (event) said.push(['event', `${event.size} entries in block ${event.block}, ${time(event.time)}`])
   if (anchor) said.push(['anchored', `${anchor.size} entries in block ${anchor.block}, ${time(anchor.time)}`])
   return [
     banner,

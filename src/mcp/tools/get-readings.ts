@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { STATES } from '../../service/bounds.ts'
-import { type Superset, withCoverage } from '../../service/coverage.ts'
+import { withCoverage } from '../../service/coverage.ts'
 import { listReadings, type ReadingItem } from '../../service/readings.ts'
+import { coverageInWords, coverageShape } from '../coverage.ts'
 import { answer, bytesOf, clip, MAX_STRUCTURED_BYTES, Untrusted, untrusted } from '../result.ts'
 import { tool } from '../tool.ts'
 
@@ -52,20 +53,7 @@ export const getReadingsTool = tool({
       .describe('Null at the end. A short or empty page may have a next one.'),
     truncated: z.boolean().describe('Whether there is more than this answer shows'),
     values_cut: z.boolean().describe('Whether long strings were cut'),
-    complete: z
-      .boolean()
-      .describe(
-        'Whether these are provably all readings of what superset names; false where anything is filtered away',
-      ),
-    superset: z
-      .string()
-      .nullable()
-      .describe(
-        'What can be proved whole and holds all of these, and where the proof is; null where nothing is settled',
-      ),
-    pending: z
-      .int()
-      .describe('Submissions of that contributor, or of all, that are not settled: outside every proof'),
+    ...coverageShape,
     untrusted: Untrusted,
   }),
   async run(args, { ctx }) {
@@ -86,21 +74,17 @@ export const getReadingsTool = tool({
       const tooLarge = size > MAX_STRUCTURED_BYTES
       const { contributor, sensor } = args
       // Ordered by their own time, readings are no stretch of anything.
-      const { complete, superset, pending } = await withCoverage(
-        ctx,
-        page,
-        { contributor, sensor, others: true },
-        () => ({ index: null, seq: null }),
-      )
+      const covered = await withCoverage(ctx, page, { contributor, sensor, others: true }, () => ({
+        index: null,
+        seq: null,
+      }))
       return answer(
         {
           readings: tooLarge ? readings.map((reading) => ({ ...reading, values: {} })) : readings,
           next_cursor: page.next_cursor,
           truncated: page.next_cursor !== null || tooLarge,
           values_cut: cut || tooLarge,
-          complete,
-          superset: superset && inWords(superset),
-          pending,
+          ...coverageInWords(covered),
           untrusted: untrusted('readings[].values', 'readings[].sensor_id', 'readings[].timestamp'),
         },
         summary(readings.length, page.next_cursor !== null, page.items[0]),
@@ -108,11 +92,6 @@ export const getReadingsTool = tool({
     }
   },
 })
-
-const inWords = (superset: Superset): string =>
-  superset.of === 'contributor'
-    ? `${superset.contributor}, its settled submissions ${superset.from_seq} to ${superset.to_seq}: GET ${superset.url}`
-    : `the log, leaves ${superset.from_index} to ${superset.to_index}, under the checkpoint: GET ${superset.url}`
 
 const summary = (count: number, more: boolean, first: ReadingItem | undefined): string =>
   first

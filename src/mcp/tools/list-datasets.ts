@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { listDatasets } from '../../service/catalog.ts'
+import { coverageInWords, coverageShape } from '../coverage.ts'
 import { answer, Untrusted, untrusted } from '../result.ts'
 import { tool } from '../tool.ts'
 
@@ -25,6 +26,7 @@ export const listDatasetsTool = tool({
     ),
     next_cursor: z.string().nullable(),
     truncated: z.boolean(),
+    ...coverageShape,
     untrusted: Untrusted,
   }),
   async run({ limit, cursor }, { ctx }) {
@@ -42,6 +44,7 @@ export const listDatasetsTool = tool({
         datasets,
         next_cursor: page.next_cursor,
         truncated: page.next_cursor !== null,
+        ...coverageInWords(page),
         untrusted: untrusted('datasets[].problem'),
       },
       datasets.length === 0

@@ -1,4 +1,8 @@
+import { toHex } from '../../core/bytes.ts'
+import type { Checkpoint } from '../../log/checkpoint.ts'
 import { formatSeconds } from '../../maml/time.ts'
+import type { AnchoredEvent } from '../anchored-event.ts'
+import type { AnchorHead } from '../context.ts'
 import { ClaimError } from '../error.ts'
 import { type Claim, notClaimed, proved } from './claim.ts'
 import { joinCheckpointToHead } from './join.ts'
@@ -38,8 +42,31 @@ export const anchored: Claim = {
         `the anchor's head is of block ${blockNumber}, later than the trusted block ${number}`,
       )
     const what = context.rowCount === null ? `index ${index} is` : `${ofRows(rows.length, rows.length)} are`
+    const event = context.anchoredEvent()
+    if (event === null)
+      return proved(
+        `${what} below the anchored size ${head.size}: no later than block ${blockNumber}, ${formatSeconds(time)}`,
+      )
+    checkEvent(event, checkpoint, head)
+    const first = rows.every(({ entry }) => entry.index >= event.previousSize)
     return proved(
-      `${what} below the anchored size ${head.size}: no later than block ${blockNumber}, ${formatSeconds(time)}`,
+      `${what} below the size ${event.size} of anchor ${event.seq}${first ? ', the first to cover that' : ''}: ` +
+        `no later than block ${event.block}, ${formatSeconds(event.time)}`,
     )
   },
+}
+
+/**
+ * The event must be about the very tree that the checkpoint signs and the entries are proved to be in. Then their bytes were fixed when it
+ * was emitted, whatever else the contract did then.
+ */
+function checkEvent(event: AnchoredEvent, checkpoint: Checkpoint, head: AnchorHead): void {
+  if (event.size !== checkpoint.size || event.root !== toHex(checkpoint.root))
+    throw new ClaimError(
+      `the anchored event is about another tree than the checkpoint: size ${event.size}, not ${checkpoint.size}`,
+    )
+  if (event.seq > head.seq || event.block > head.blockNumber)
+    throw new ClaimError(
+      `the anchored event is later than the anchor's head, which is of block ${head.blockNumber}`,
+    )
 }

@@ -6,7 +6,6 @@ import {
   Anchor,
   Contributor,
   ContributorDetail as ContributorDetailSchema,
-  coveredPageOf,
   Dataset,
   DatasetDetail,
   Lineage,
@@ -408,6 +407,53 @@ describe('what is registered', () => {
     expect(dataset.schema).toContain('## Schema')
   })
 
+  test('what is registered says that no proof holds it, and how many submissions wait', async () => {
+    for (const [path, pending] of [
+      ['/v1/sensors', 0],
+      ['/v1/sensors?dataset=nothing', 0],
+      ['/v1/datasets', 0],
+      ['/v1/contributors', 3],
+      ['/v1/contributors?limit=1', 3],
+    ] as const)
+      expect(await api.json(path), path).toMatchObject({ complete: false, superset: null, pending })
+  })
+
+  test('anchors say which stretch of theirs folds to the contract, and how many submissions no anchor covers', async () => {
+    // The only one is final; three submissions are not settled, and six are beyond it.
+    const whole = {
+      complete: true,
+      superset: {
+        of: 'anchors',
+        from_seq: 1,
+        to_seq: 1,
+        contract: deployment.anchor,
+        slot: `0x${'0'.repeat(63)}2`,
+      },
+      pending: 9,
+    }
+    expect(await api.json('/v1/anchors')).toMatchObject(whole)
+    await database.sql`insert into anchor select 2, 4, root, 3, chain_hash, 1000000, block_hash, time, tx, log_index from anchor`
+    try {
+      const all = await api.json<Page<unknown>>('/v1/anchors?limit=1')
+      // The newest is not final: nobody should call it whole yet.
+      const superset = { ...whole.superset, from_seq: 2, to_seq: 2 }
+      expect(all).toMatchObject({ complete: false, superset, pending: 8 })
+      const rest = await api.json(`/v1/anchors?cursor=${all.next_cursor}`)
+      expect(rest).toMatchObject({
+        items: [{ seq: 1 }],
+        complete: false,
+        superset: { from_seq: 1, to_seq: 2 },
+      })
+      await database.sql`update anchor set block = 900`
+      expect(await api.json('/v1/anchors?limit=1')).toMatchObject({ complete: true, superset })
+      await database.sql`delete from anchor where seq = 1`
+      const past = await api.json(`/v1/anchors?cursor=${all.next_cursor}`)
+      expect(past).toMatchObject({ items: [], complete: false, superset: null, pending: 8 })
+    } finally {
+      await database.sql`update anchor set seq = 1, size = 3, previous_size = 0`
+    }
+  })
+
   test('anchors', async () => {
     const { items } = await api.json<Page<unknown>>('/v1/anchors')
     expect(items).toMatchObject([{ seq: 1, size: 3, previous_size: 0, final: true }])
@@ -531,7 +577,7 @@ describe('operation', () => {
 })
 
 test.each<[string, z.ZodType]>([
-  ['/v1/submissions', coveredPageOf(Submission.strict()).strict()],
+  ['/v1/submissions', pageOf(Submission.strict()).strict()],
   [`/v1/submissions/${submissionId(2)}`, Submission.strict()],
   [`/v1/submissions/${submissionId(2)}/lineage`, Lineage.strict()],
   [`/v1/submissions/${submissionId(11)}/lineage`, Lineage.strict()],

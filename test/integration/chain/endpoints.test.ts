@@ -1,9 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { getBlock, getBlockLogs } from '../../../src/chain/blocks.ts'
-import { receiptsRoot } from '../../../src/chain/receipts.ts'
+import { receiptProof, receiptsRoot } from '../../../src/chain/receipts.ts'
 import { createRpc, type RpcReport } from '../../../src/chain/rpc.ts'
 import type { SourceStatus } from '../../../src/chain/source.ts'
-import type { Hex } from '../../../src/core/bytes.ts'
+import { fromHex, type Hex } from '../../../src/core/bytes.ts'
+import { encodeRlp, minimalBytes } from '../../../src/proof/rlp.ts'
+import { verifyTrieProof } from '../../../src/proof/trie.ts'
 import { atHead, follow, followLive, Replay, sourceOf, truth } from '../../support/follow.ts'
 import { type RpcProxy, startRpcProxy } from '../../support/rpc-proxy.ts'
 import { startTraffic, type TrafficChain } from '../../support/traffic.ts'
@@ -249,6 +251,10 @@ describe('an endpoint that lags', () => {
   })
 })
 
+/** The receipt at a place of a block, as its proof shows it. */
+const provedReceipt = (root: Hex, receipts: never[], place: number): Uint8Array | null =>
+  verifyTrieProof(fromHex(root), encodeRlp(minimalBytes(BigInt(place))), receiptProof(receipts, place))
+
 describe('receipts', () => {
   it('give the root in the header, of blocks of no, one and many transactions', async () => {
     const rpc = createRpc({ urls: [chain.anvil.url], chainId: 31337 })
@@ -258,6 +264,8 @@ describe('receipts', () => {
       if (!block) throw new Error('no block')
       const receipts = (await rpc.call('eth_getBlockReceipts', [block.hash])) as never[]
       expect(receiptsRoot(receipts), `block ${number}`).toBe(block.receiptsRoot)
+      for (let place = 0; place < receipts.length; place++)
+        expect(provedReceipt(block.receiptsRoot, receipts, place)).not.toBeNull()
       most = Math.max(most, receipts.length)
     }
     expect(most).toBeGreaterThan(1)
@@ -273,5 +281,8 @@ describe('receipts', () => {
     const block = await getBlock(rpc, 'latest')
     expect(block?.transactions.length).toBeGreaterThan(256)
     expect(await getBlockLogs(rpc, block as never)).toEqual([])
+    const receipts = (await rpc.call('eth_getBlockReceipts', [block?.hash])) as never[]
+    for (const place of [0, 1, 127, 128, 255, 256, receipts.length - 1])
+      expect(provedReceipt(block?.receiptsRoot as Hex, receipts, place), `place ${place}`).not.toBeNull()
   })
 })

@@ -81,6 +81,14 @@ describe('a bundle that cannot be read', () => {
     expect(refusal({ bundle: new Uint8Array(ROWS_BUNDLE_MAX_BYTES + 1) })[0]).toBe('BUNDLE_TOO_LARGE')
   })
 
+  it('of more values than a bundle of its length can use', () => {
+    const bundle = utf8(`{"rows":{"indices":[${'0,'.repeat(1_000_000)}0]}}`)
+    expect(refusal({ bundle })).toEqual([
+      'BUNDLE_MALFORMED',
+      expect.stringContaining('more than 1000000 values'),
+    ])
+  })
+
   it('deeply nested', () => {
     const nested = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
     for (const bundle of [

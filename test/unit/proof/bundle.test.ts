@@ -81,9 +81,7 @@ describe('decodeBundle', () => {
   it('refuses fields that it does not know, and those of claims that it does not check', () => {
     expect(codeOf(decodeJson({ ...json(), remark: 'hello' }))).toBe('BUNDLE_FIELD_UNKNOWN')
     expect(codeOf(decodeJson({ ...json(), policy: {} }))).toBe('BUNDLE_FIELD_UNKNOWN')
-    for (const field of ['anchoredEvent', 'epoch']) {
-      expect(codeOf(decodeJson({ ...json(), [field]: {} }))).toBe('BUNDLE_FIELD_UNSUPPORTED')
-    }
+    expect(codeOf(decodeJson({ ...json(), epoch: {} }))).toBe('BUNDLE_FIELD_UNSUPPORTED')
     // Fields of another kind of bundle than one of an entry.
     for (const field of ['completeness', 'rows'])
       expect(codeOf(decodeJson({ ...json(), [field]: {} }))).toBe('BUNDLE_MALFORMED')

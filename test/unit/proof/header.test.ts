@@ -82,4 +82,8 @@ describe('decodeHeader', () => {
     const bytes = make()
     expect(() => readTrustedHeader(bytes, keccak_256(bytes))).toThrow(ProofError)
   })
+
+  it('refuses a long one before it decodes it', () => {
+    expect(() => decodeHeader(rlp(Array(65_537).fill(Uint8Array.of(1))))).toThrow('more than 65536 bytes')
+  })
 })
