@@ -401,6 +401,15 @@ class Run {
     return to >= limit
   }
 
+  #allDelivered(): boolean {
+    return [...this.chain.head.state.submissions.values()].every(
+      ({ settled, item: { payloadHash } }) =>
+        settled?.outcome !== 'validated' ||
+        !this.#script.obtainable.has(payloadHash) ||
+        this.#delivered.has(payloadHash),
+    )
+  }
+
   #isGraceOver(settledTime: number): boolean {
     return this.chain.finalized.time >= settledTime + GRACE_SECONDS
   }
@@ -479,7 +488,8 @@ class Run {
     if (!this.#leader) await this.#start()
     await this.#until('the payloads', async () => {
       if (!this.#leader) await this.#start()
-      return this.#finalise(this.chain.head.number)
+      // Those too whose grace has not ended in any block so far: the blocks that come end it.
+      return (await this.#finalise(this.chain.head.number)) && this.#allDelivered()
     })
     // Grace passes for the payloads that nobody has.
     for (let i = 0; i < 3; i++) this.#mine([], 6)
