@@ -39,6 +39,8 @@ export const FAULTS = [
   'kill before a commit',
   'kill inside a commit',
   'takeover',
+  // What the chain does between two questions of one look.
+  'reorg between head and finality',
 ] as const
 export type FaultKind = (typeof FAULTS)[number]
 
@@ -193,6 +195,7 @@ const WAITS: Partial<Record<FaultKind, readonly [number, number]>> = {
   takeover: [0, 3],
   'kill before a commit': [0, 25],
   'kill inside a commit': [0, 25],
+  'reorg between head and finality': [0, 4],
 }
 /** Strikes in a row, where it may be more than one. */
 const BURSTS: Partial<Record<FaultKind, number>> = {
@@ -205,4 +208,5 @@ const BURSTS: Partial<Record<FaultKind, number>> = {
   'rpc range refused': 3,
   'payload 500': 4,
   'payload lie': 3,
+  'reorg between head and finality': 3,
 }

@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { patched } from './patch.ts'
+import { startSimPostgres } from './postgres.ts'
 
 /**
  * `npm run simulate:mutants`: puts each bug of `mutants/*.patch` into a copy of the source and counts the seeds that the simulation takes
@@ -15,10 +15,12 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     /** Seeds after which a bug counts as not found. */
     seeds: { type: 'string', default: '200' },
-    /** Seeds that must pass without a bug, first of all. */
+    /** Seeds that must pass without a bug, first of all; 0 leaves that out. */
     control: { type: 'string', default: '3' },
-    /** Only patches whose name contains this. */
+    /** Only patches whose name contains one of these, parted by commas. */
     only: { type: 'string', default: '' },
+    /** Seconds for the engine to come to rest once the faults are over. */
+    patience: { type: 'string', default: '40' },
   },
 })
 
@@ -38,56 +40,73 @@ function copySource(): string {
   return copy
 }
 
-function runIn(
-  copy: string,
-  runs: string,
-): { stdout: string; stderr: string; status: number | null; seconds: number } {
-  const started = performance.now()
-  const { stdout, stderr, status } = spawnSync(
-    process.execPath,
-    ['test/simulate/main.ts', '--seed', values.seed, '--runs', runs, '--patience', '40'],
-    { cwd: copy, encoding: 'utf8', maxBuffer: 1 << 28 },
-  )
-  return { stdout, stderr, status, seconds: Math.round((performance.now() - started) / 1000) }
+interface Result {
+  /** The seed that failed, null where none did. */
+  seed: number | null
+  /** How many were run. */
+  runs: number
+  problem: string
+  seconds: number
 }
 
-// The copy itself must be sound, or every bug would be "found".
-const control = copySource()
-const sound = runIn(control, values.control)
-rmSync(control, { recursive: true, force: true })
-if (sound.status !== 0) {
-  process.stdout.write(
-    `without a bug ${values.control} seeds do not pass:\n${sound.stdout.slice(-4000)}${sound.stderr}`,
-  )
-  process.exit(1)
-}
-process.stdout.write(`without a bug: ${values.control} seeds pass, ${sound.seconds} s\n`)
+const postgres = await startSimPostgres()
 
-const patches = readdirSync(folder)
-  .filter((name) => name.endsWith('.patch') && name.includes(values.only))
-  .sort()
-let missed = 0
-for (const name of patches) {
+/** Runs seeds on a copy of the source, changed by `patch` where there is one, until one fails. */
+async function runUntilFailed(patch: string | null, runs: number): Promise<Result> {
   const copy = copySource()
   try {
-    const patch = readFileSync(join(folder, name), 'utf8')
-    const changed = patched(patch, (file) => readFileSync(join(copy, file), 'utf8'))
+    const changed = patch === null ? [] : patched(patch, (file) => readFileSync(join(copy, file), 'utf8'))
     for (const [file, text] of changed) writeFileSync(join(copy, file), text)
-    const { stdout, stderr, status, seconds } = runIn(copy, values.seeds)
-    const failed = /^seed (\d+): FAILED/m.exec(stdout)?.[1]
-    if (status === 1 && failed !== undefined) {
-      const nth = ((Number(failed) - Number(values.seed) + 2 ** 32) % 2 ** 32) + 1
-      const how = /^problem: (.*)$/m.exec(stdout)?.[1]?.slice(0, 200)
-      process.stdout.write(`${name}: found by seed ${failed}, number ${nth}, in ${seconds} s\n    ${how}\n`)
-    } else {
-      missed++
-      process.stdout.write(
-        `${name}: NOT FOUND in ${values.seeds} seeds, ${seconds} s, status ${status}\n${stderr.slice(0, 500)}\n`,
-      )
+    const { href } = pathToFileURL(join(copy, 'test/simulate/run.ts'))
+    const { simulate } = (await import(href)) as typeof import('./run.ts')
+    const started = performance.now()
+    for (let i = 0; i < runs; i++) {
+      const seed = (Number(values.seed) + i) % 2 ** 32
+      const patienceMs = Number(values.patience) * 1000
+      const { problems } = await simulate(seed, postgres, { calm: false, patienceMs })
+      const seconds = Math.round((performance.now() - started) / 1000)
+      if (problems[0] !== undefined) return { seed, runs: i + 1, problem: problems[0], seconds }
     }
+    const seconds = Math.round((performance.now() - started) / 1000)
+    return { seed: null, runs, problem: '', seconds }
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
 }
-process.stdout.write(`${patches.length - missed} of ${patches.length} planted bugs found\n`)
-process.exitCode = missed > 0 ? 1 : 0
+
+/** Answers how many of the bugs were not found. */
+async function findAll(): Promise<number> {
+  const control = Number(values.control)
+  if (control > 0) {
+    // The copy itself must be sound, or every bug would be "found".
+    const { seed, problem, seconds } = await runUntilFailed(null, control)
+    if (seed !== null) {
+      process.stdout.write(`without a bug seed ${seed} fails: ${problem}\n`)
+      return 1
+    }
+    process.stdout.write(`without a bug: ${control} seeds pass, ${seconds} s\n`)
+  }
+  const wanted = values.only.split(',')
+  const patches = readdirSync(folder)
+    .filter((name) => name.endsWith('.patch') && wanted.some((part) => name.includes(part)))
+    .sort()
+  let missed = 0
+  for (const name of patches) {
+    const patch = readFileSync(join(folder, name), 'utf8')
+    const { seed, runs, problem, seconds } = await runUntilFailed(patch, Number(values.seeds))
+    if (seed === null) missed++
+    process.stdout.write(
+      seed === null
+        ? `${name}: NOT FOUND in ${runs} seeds, ${seconds} s\n`
+        : `${name}: found by seed ${seed}, number ${runs}, in ${seconds} s\n    ${problem.slice(0, 200)}\n`,
+    )
+  }
+  process.stdout.write(`${patches.length - missed} of ${patches.length} planted bugs found\n`)
+  return missed
+}
+
+try {
+  process.exitCode = (await findAll()) > 0 ? 1 : 0
+} finally {
+  await postgres.stop()
+}

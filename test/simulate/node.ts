@@ -67,14 +67,17 @@ export class SimNodes {
   readonly #hanging = new Set<ServerResponse>()
   /** Whether blocks that fell off the chain are still found by hash. */
   readonly #keepsOrphans: boolean
+  /** Moves the chain on, past its newest block; null where that is final. */
+  readonly #moveOn: () => (() => void) | null
   urls: string[] = []
   /** Calls by method, to look at. */
   readonly calls = new Map<string, number>()
 
-  constructor(chain: SimChain, faults: Faults, keepsOrphans: boolean) {
+  constructor(chain: SimChain, faults: Faults, keepsOrphans: boolean, moveOn: () => (() => void) | null) {
     this.#chain = chain
     this.#faults = faults
     this.#keepsOrphans = keepsOrphans
+    this.#moveOn = moveOn
   }
 
   async start(endpoints: number): Promise<void> {
@@ -146,6 +149,10 @@ export class SimNodes {
       return { error: { code: -32005, message: REFUSALS[nth % REFUSALS.length] as string } }
     }
     if (strikes('rpc stale node')) this.#fallBehind(endpoint)
+    if (asksFinality(call)) {
+      const move = this.#moveOn()
+      if (move && strikes('reorg between head and finality')) move()
+    }
     const view = this.#view(endpoint)
     const answer = this.#truth(call, view.head, view.final)
     return this.#distort(call, answer)
@@ -342,6 +349,9 @@ interface LogQuery {
 
 const isRange = ({ method, params }: Call): boolean =>
   method === 'eth_getLogs' && (params[0] as LogQuery).blockHash === undefined
+
+const asksFinality = ({ method, params }: Call): boolean =>
+  method === 'eth_getBlockByNumber' && params[0] === 'finalized'
 
 const blockOf = (block: SimBlock | undefined): unknown =>
   block ? { ...block.header, transactions: block.txs.map((tx) => tx.hash), uncles: [] } : null

@@ -9,7 +9,7 @@ import { SimNodes } from './node.ts'
 import { Observer } from './observer.ts'
 import { PayloadHosts } from './payload-host.ts'
 import type { SimPostgres } from './postgres.ts'
-import { randomOf } from './random.ts'
+import { type Random, randomOf } from './random.ts'
 import { CHAIN, Script } from './script.ts'
 import { createTurnClock } from './turn-clock.ts'
 
@@ -22,6 +22,8 @@ const MOST_UNFINAL = 24
 /** Steps of the script, and how many more it takes while faults that are due have not struck. */
 const STEPS = 24
 const MORE_STEPS = 36
+/** Milliseconds for which a patient step waits for the engine at most; a busy machine needs many, an idle one few. */
+const PATIENT_MS = 2_000
 
 export interface RunOptions {
   /** Without faults, to look at the simulation itself. */
@@ -84,6 +86,7 @@ class Run {
   readonly #nodes: SimNodes
   readonly #script: Script
   readonly #world
+  readonly #between
   readonly #kills
   readonly #time
   readonly #clock
@@ -100,13 +103,15 @@ class Run {
     this.seed = seed
     this.#postgres = postgres
     this.#world = randomOf(seed, 'world')
+    this.#between = randomOf(seed, 'between')
     this.#kills = randomOf(seed, 'kills')
     this.#time = randomOf(seed, 'time')
     this.#faults = new Faults(seed, randomOf(seed, 'faults'), this.coverage)
     this.#options = options
     if (options.calm) this.#faults.end()
     this.#hosts = new PayloadHosts(this.#faults)
-    this.#nodes = new SimNodes(this.chain, this.#faults, randomOf(seed, 'orphans').chance(0.5))
+    const keepsOrphans = randomOf(seed, 'orphans').chance(0.5)
+    this.#nodes = new SimNodes(this.chain, this.#faults, keepsOrphans, () => this.#movesOn())
     this.#script = new Script(randomOf(seed, 'script'), this.#hosts)
     this.#clock = createTurnClock(CLOCK_RATE, 1_767_225_600_000)
   }
@@ -258,6 +263,7 @@ class Run {
     }
     const alive = this.#engines.filter((engine) => engine.alive)
     this.#watch()
+    await this.#noteDelivered()
     if (alive.length === 0 && draws.what < 50) this.#reorganise()
     if (alive.length === 0 && draws.more < 60) await this.#start()
     if (draws.what < 42) this.#mineNext()
@@ -274,7 +280,7 @@ class Run {
     this.#processFaults(alive.length)
     if (step % 9 === 4 && this.#faults.armed('takeover') && alive.length === 1) await this.#start()
     await this.#finaliseOverflow()
-    if (draws.patient && this.#leader) await this.#caughtUp(400)
+    if (draws.patient && this.#leader) await this.#caughtUp(PATIENT_MS)
     else await pause(draws.linger)
   }
 
@@ -290,32 +296,67 @@ class Run {
     return alive.find((engine) => engine.source.status().phase !== 'idle') ?? alive[0]
   }
 
+  /** How many blocks a reorganisation may take away. */
+  get #deepest(): number {
+    const { head, finalized } = this.chain
+    return head.number - Math.max(finalized.number, START_BLOCK + 1)
+  }
+
+  /** Replaces the newest `depth` blocks by a branch of `length`: a share of their transactions, and what `more` adds to each block. */
+  #replace(
+    depth: number,
+    length: number,
+    { random, keeps }: { random: Random; keeps: number },
+    more: (base: SimBlock) => readonly Tx[],
+  ): void {
+    const { head } = this.chain
+    const base = this.chain.at(head.number - depth) as SimBlock
+    const removed = SimChain.branch(head, base).flatMap((block) => block.txs)
+    // Anchors wait for their turn again, or are lost.
+    for (const tx of removed)
+      if (tx.action.kind === 'anchor' && random.chance(0.7))
+        this.#nodes.mempool.waiting.set(tx.action.nonce, { ...tx, fee: 0n })
+    const again = removed.filter((tx) => tx.action.kind !== 'anchor' && random.chance(keeps))
+    const branch: Tx[][] = Array.from({ length }, () => [])
+    for (const [i, tx] of again.entries()) branch[Math.floor((i * length) / again.length)]?.push(tx)
+    for (const txs of branch) txs.push(...more(base))
+    if (length > 0) (branch[0] as Tx[]).unshift(...this.#nodes.mempool.take(base.state))
+    this.chain.reorganise(base, branch, () => (random.chance(0.1) ? 4 : 1))
+    for (const block of SimChain.branch(this.chain.head, base)) this.#note(block)
+    this.#say(`reorganisation: ${head.number} -> ${base.number} -> ${this.chain.head.number}`)
+  }
+
+  /**
+   * What happens while an endpoint is asked for finality: the newest block falls off the chain, and one above it becomes final. Null
+   * where it cannot, or where the engine is too far behind to be misled. It draws from a stream of its own, as nobody knows when it is due.
+   */
+  #movesOn(): (() => void) | null {
+    const { head } = this.chain
+    const tip = this.#leader?.source.status().tip?.hash
+    if (this.#deepest < 1 || (tip !== head.hash && tip !== head.parent?.hash)) return null
+    return () => {
+      const random = this.#between
+      const depth = Math.min(random.int(1, 3), this.#deepest)
+      this.#replace(depth, depth + random.int(2, 5), { random, keeps: random.pick([0, 0.5, 1]) }, () => [])
+      this.#finaliseTo(this.chain.head.number - random.int(0, 1))
+    }
+  }
+
   #reorganise(): void {
     const { int, chance, pick } = this.#world
-    const { head, finalized } = this.chain
-    const most = head.number - Math.max(finalized.number, START_BLOCK + 1)
+    const most = this.#deepest
     const wanted = pick([1, 1, 1, 2, 2, 3, 3, 5, 6, 9, 14, 99])
     const grows = int(0, 3)
     const shrinks = chance(0.12)
     const keeps = pick([0, 0.5, 0.9, 1])
     const depth = Math.min(wanted, most)
     if (depth < 1) return void this.#mineNext()
-    const base = this.chain.at(head.number - depth) as SimBlock
-    const removed = SimChain.branch(head, base).flatMap((block) => block.txs)
-    // Anchors wait for their turn again, or are lost.
-    for (const tx of removed)
-      if (tx.action.kind === 'anchor' && chance(0.7))
-        this.#nodes.mempool.waiting.set(tx.action.nonce, { ...tx, fee: 0n })
-    const again = removed.filter((tx) => tx.action.kind !== 'anchor' && chance(keeps))
+    const { finalized } = this.chain
     const length = shrinks ? int(0, depth - 1) : depth + grows
-    const branch: Tx[][] = Array.from({ length }, () => [])
-    for (const [i, tx] of again.entries()) branch[Math.floor((i * length) / again.length)]?.push(tx)
     // What else is on the new branch follows from the state before it: good enough, as the contracts sort out what no longer applies.
-    for (const txs of branch) if (chance(0.5)) txs.push(...this.#script.block(base.state, base.number + 1))
-    if (length > 0) (branch[0] as Tx[]).unshift(...this.#nodes.mempool.take(base.state))
-    this.chain.reorganise(base, branch, () => (this.#time.chance(0.1) ? 4 : 1))
-    for (const block of SimChain.branch(this.chain.head, base)) this.#note(block)
-    this.#say(`reorganisation: ${head.number} -> ${base.number} -> ${this.chain.head.number}`)
+    this.#replace(depth, length, { random: this.#world, keeps }, (base) =>
+      chance(0.5) ? this.#script.block(base.state, base.number + 1) : [],
+    )
     const size =
       depth === 1
         ? '1 block'
@@ -332,12 +373,20 @@ class Run {
   }
 
   /**
-   * Moves finality up, but never so far that the grace of a payload would end that its host will still give: then the verdict would
+   * Moves finality up to `limit`, but never so far that the grace of a payload would end that its host will still give: then the verdict would
    * depend on who was faster.
    */
   async #finalise(limit: number): Promise<boolean> {
+    await this.#noteDelivered()
+    return this.#finaliseTo(limit)
+  }
+
+  async #noteDelivered(): Promise<void> {
     const rows = await (this.#sql as Sql)`select encode(sha256, 'hex') as hash from payload`
     for (const { hash } of rows) this.#delivered.add(`0x${hash}`)
+  }
+
+  #finaliseTo(limit: number): boolean {
     let to = Math.min(limit, this.chain.head.number)
     const block = (number: number) => this.chain.at(number) as SimBlock
     for (const s of this.chain.head.state.submissions.values()) {
@@ -350,6 +399,15 @@ class Run {
     }
     if (to > this.chain.finalized.number) this.chain.finalise(to)
     return to >= limit
+  }
+
+  #allDelivered(): boolean {
+    return [...this.chain.head.state.submissions.values()].every(
+      ({ settled, item: { payloadHash } }) =>
+        settled?.outcome !== 'validated' ||
+        !this.#script.obtainable.has(payloadHash) ||
+        this.#delivered.has(payloadHash),
+    )
   }
 
   #isGraceOver(settledTime: number): boolean {
@@ -390,6 +448,17 @@ class Run {
     return JSON.stringify(row)
   }
 
+  /** Payloads that were called unavailable though finality has waited for them, as {@link #finaliseTo} sees to: they would never come. */
+  async #wronglyUnavailable(): Promise<string[]> {
+    const rows = await (this.#sql as Sql)`
+      select encode(payload_sha256, 'hex') as hash, settled_block as block from submission where reason = 'PAYLOAD_UNAVAILABLE'`
+    return rows
+      .filter(({ hash }) => this.#script.obtainable.has(`0x${hash}`))
+      .map(
+        ({ hash, block }) => `payload ${hash}, settled in block ${block}, was called unavailable and is not`,
+      )
+  }
+
   /** Waits for `done`. Gives up when nothing has changed in the database for as long as the run's patience. */
   async #until(what: string, done: () => Promise<boolean>): Promise<void> {
     const { patienceMs } = this.#options
@@ -397,6 +466,7 @@ class Run {
     let since = performance.now()
     while (!(await done())) {
       this.#watch()
+      this.problems.push(...(await this.#wronglyUnavailable()))
       if (this.problems.length > 0) throw new Error(`stopped while waiting for ${what}`)
       const now = await this.#progress()
       if (now !== seen) since = performance.now()
@@ -418,7 +488,8 @@ class Run {
     if (!this.#leader) await this.#start()
     await this.#until('the payloads', async () => {
       if (!this.#leader) await this.#start()
-      return this.#finalise(this.chain.head.number)
+      // Those too whose grace has not ended in any block so far: the blocks that come end it.
+      return (await this.#finalise(this.chain.head.number)) && this.#allDelivered()
     })
     // Grace passes for the payloads that nobody has.
     for (let i = 0; i < 3; i++) this.#mine([], 6)
@@ -453,7 +524,8 @@ class Run {
   }
 
   async close(): Promise<void> {
-    await this.#observer?.stop()
+    // Of a run that was given up too: what was answered wrongly says more than that it stood still.
+    this.problems.unshift(...((await this.#observer?.stop())?.problems ?? []))
     for (const engine of this.#engines) engine.kill()
     await Promise.all(this.#engines.map((engine) => engine.gone()))
     this.#nodes.stop()

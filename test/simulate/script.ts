@@ -52,13 +52,13 @@ function possessionOf(contributor: Hex, index: number): Uint8Array {
   return known
 }
 
-/** Versions of a dataset's schema: a column becomes wider, one comes, one changes its type for good, and one is no schema at all. */
-const SCHEMAS: readonly ((dataset: string) => Uint8Array)[] = [
-  (dataset) => schemaFile(dataset, { air: '"integer"', note: '"string"' }),
-  (dataset) => schemaFile(dataset, { air: '"number"', note: '"string"', warm: '"boolean"' }),
-  (dataset) => schemaFile(dataset, { air: '"number"', note: '["string", "integer"]', extra: '"integer"' }),
-  () => utf8('this is no schema file\n'),
+/** Versions of a dataset's schema: a column becomes wider, one comes, one changes its type for good. */
+const SCHEMAS: readonly Record<string, string>[] = [
+  { air: '"integer"', note: '"string"' },
+  { air: '"number"', note: '"string"', warm: '"boolean"' },
+  { air: '"number"', note: '["string", "integer"]', extra: '"integer"' },
 ]
+const NO_SCHEMA = utf8('this is no schema file\n')
 function schemaFile(dataset: string, types: Record<string, string>): Uint8Array {
   const properties = Object.entries({ sensor_id: '"string"', timestamp: '"string"', ...types })
     .map(([name, type]) => `    "${name}": { "type": ${type} }`)
@@ -110,6 +110,7 @@ export class Script {
   #transactions = 0
   #payloads = 0
   #sensors = 0
+  #schemas = 0
   /** Where payloads of the next submissions are kept. */
   host: Exclude<HostKind, 'bad'> = 'steady'
   /** Submissions that need no payload, many in a block: to fill the log. */
@@ -129,7 +130,7 @@ export class Script {
     return [
       this.#tx({ kind: 'deploy', validators: [...VALIDATORS], quorum: int(1, 2), policyHash: POLICY }),
       ...DATASETS.map((name) =>
-        this.#tx({ kind: 'setDataset', name, schema: (SCHEMAS[0] as (d: string) => Uint8Array)(name) }),
+        this.#tx({ kind: 'setDataset', name, schema: schemaFile(name, SCHEMAS[0] as never) }),
       ),
     ]
   }
@@ -193,14 +194,7 @@ export class Script {
       } else if (what < 68) {
         const dataset = pick(DATASETS)
         const version = (state.datasets.get(dataset)?.version ?? 0) + 1
-        const make = chance(0.15) ? SCHEMAS[3] : SCHEMAS[Math.min(2, version)]
-        out.push(
-          this.#tx({
-            kind: 'setDataset',
-            name: dataset,
-            schema: (make as (d: string) => Uint8Array)(dataset),
-          }),
-        )
+        out.push(this.#tx({ kind: 'setDataset', name: dataset, schema: this.#schema(dataset, version) }))
       } else if (what < 72) out.push(this.#tx({ kind: 'setQuorum', quorum: int(1, 2) }))
       else if (what < 77) {
         const member = pick(VALIDATORS)
@@ -210,6 +204,14 @@ export class Script {
     }
     out.push(...this.#attestations(state, number))
     return out
+  }
+
+  /** Some have a column that no other version has: it stays for ever unless undoing the version takes it away. */
+  #schema(dataset: string, version: number): Uint8Array {
+    const { chance } = this.#random
+    if (chance(0.15)) return NO_SCHEMA
+    const own = chance(0.5) ? { [`only_${this.#schemas++}`]: '"integer"' } : {}
+    return schemaFile(dataset, { ...SCHEMAS[Math.min(2, version)], ...own })
   }
 
   #attestations(state: ContractState, number: number): Tx[] {
