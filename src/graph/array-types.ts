@@ -30,6 +30,12 @@ export const ARRAYS: ReadonlyMap<number, number> = new Map([
   [2206, 2211], // regtype
   [2249, 2287], // record
   [2950, 2951], // uuid
+  [3904, 3905], // int4range
+  [3906, 3907], // numrange
+  [3908, 3909], // tsrange
+  [3910, 3911], // tstzrange
+  [3912, 3913], // daterange
+  [3926, 3927], // int8range
   [3802, 3807], // jsonb
   [4072, 4073], // jsonpath
 ])

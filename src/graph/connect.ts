@@ -37,6 +37,8 @@ export interface ConnectOptions {
   int8?: 'number' | 'bigint' | 'string'
   /** Further settings of each session, sent when it is opened. */
   settings?: Readonly<Record<string, string>>
+  /** Called with each connection's socket when it is open. */
+  onSocket?: (socket: Duplex) => void
   /** Called with each notice of the server; without it they are dropped. */
   onNotice?: (message: string) => void
 }
@@ -90,7 +92,11 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
     },
     types: { bigint: int8(options.int8 ?? 'number') },
     fetch_types: false,
-    socket: () => openSocket(target.hosts),
+    socket: async () => {
+      const socket = await openSocket(target.hosts)
+      options.onSocket?.(socket)
+      return socket
+    },
   } as postgres.Options<{ bigint: postgres.PostgresType<bigint> }>) as unknown as Sql
   addArrayTypes(sql as unknown as postgres.Sql)
   sql.begin = guardedBegin(sql.begin)

@@ -2,7 +2,7 @@ import { list, names, open, type Tree } from './ast.ts'
 import type { Context } from './context.ts'
 import { nearest, quoteName } from './names.ts'
 import { type Piece, piece } from './piece.ts'
-import type { Scope } from './scope.ts'
+import type { Column, Scope } from './scope.ts'
 
 /** Writes a reference to a column, or to all columns of a relation, by what the scope knows. */
 export function column(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
@@ -16,7 +16,7 @@ export function column(fields: Tree, scope: Scope, ctx: Context, node: unknown):
     return piece(
       `${quoteName(relation)}.*`,
       true,
-      columns.reduce((total, { weight }) => total + weight, 0),
+      2 * columns.reduce((total, { weight }) => total + weight, 0),
     )
   }
   const path = names(parts)
@@ -48,14 +48,18 @@ function bareColumn(name: string, scope: Scope, ctx: Context, node: unknown): Pi
   const weight = Math.max(
     1,
     ...columns.map((c) => c.weight),
-    ...relations.map((r) => r.columns.reduce((total, c) => total + c.weight, 0)),
+    // A whole row: as a text, each quotation mark and backslash in it is escaped.
+    ...relations.map((r) => 2 * r.columns.reduce((total, c) => total + c.weight, 0)),
   )
-  return piece(
-    quoteName(name),
-    true,
-    weight,
-    columns.some(({ json }) => json),
-  )
+  return {
+    ...piece(
+      quoteName(name),
+      true,
+      weight,
+      columns.some(({ json }) => json),
+    ),
+    stored: relations.length === 0 && columns.length > 0 && columns.every(({ stored }) => stored),
+  }
 }
 
 /**
@@ -85,13 +89,16 @@ export function qualifiedColumn(
       'QUERY_UNKNOWN_NAME',
     )
   }
-  const found = columns as { weight: number; json: boolean }[]
-  return piece(
-    `${quoteName(relation)}.${quoteName(name)}`,
-    true,
-    Math.max(...found.map(({ weight }) => weight)),
-    found.some(({ json }) => json),
-  )
+  const found = columns as Column[]
+  return {
+    ...piece(
+      `${quoteName(relation)}.${quoteName(name)}`,
+      true,
+      Math.max(...found.map(({ weight }) => weight)),
+      found.some(({ json }) => json),
+    ),
+    stored: found.every(({ stored }) => stored),
+  }
 }
 
 function unknownRelation(node: unknown, relation: string, scope: Scope, ctx: Context) {

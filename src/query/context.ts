@@ -1,3 +1,4 @@
+import { scanSync } from 'libpg-query'
 import { list, names, open, refusal, type Tree, text } from './ast.ts'
 import type { QueryError, QueryErrorCode } from './error.ts'
 import { knownFunction } from './functions.ts'
@@ -75,7 +76,7 @@ export class Context {
     for (const key in fields) {
       if (allowed.has(key) || fields[key] === false || fields[key] === null) continue
       throw this.fail(
-        node,
+        key === 'lockingClause' ? lockOf(this.source) : node,
         `${FIELD_NAMES[key] ?? key} in ${what} is not allowed`,
         FIELD_HINTS[key] ?? 'leave it out',
       )
@@ -88,6 +89,15 @@ export class Context {
       throw this.fail(node, `names may not begin with ${HIDDEN}`, 'call it otherwise')
     return given
   }
+}
+
+/** Where FOR UPDATE and its like stand, which the parser does not note. */
+function lockOf(source: string): unknown {
+  const words = scanSync(source).tokens
+  const at = words.findIndex(
+    ({ text: word }, i) => /^for$/i.test(word) && /^(?:update|no|share|key)$/i.test(words[i + 1]?.text ?? ''),
+  )
+  return { LockingClause: { location: words[at]?.start ?? -1 } }
 }
 
 const FIELD_NAMES: Readonly<Record<string, string>> = {

@@ -4,7 +4,7 @@ import { fieldSet } from './ast.ts'
 
 /** Fields that each kind of node may have, besides none. */
 export const FIELDS: Readonly<Record<string, ReadonlySet<string>>> = {
-  A_Const: fieldSet('ival fval sval boolval isnull location'),
+  A_Const: fieldSet('ival fval sval boolval bsval isnull location'),
   ColumnRef: fieldSet('fields location'),
   A_Expr: fieldSet('kind name lexpr rexpr location rexpr_list_start rexpr_list_end'),
   BoolExpr: fieldSet('boolop args location'),
@@ -33,13 +33,9 @@ export const WORDS: Readonly<Record<string, readonly [name: string, hint: string
   ParamRef: ['a parameter', 'write the value itself'],
   XmlExpr: ['XML', 'use text or json functions'],
   XmlSerialize: ['XML', 'use text or json functions'],
-  JsonObjectConstructor: ['JSON_OBJECT(...)', 'use json_build_object'],
-  JsonArrayConstructor: ['JSON_ARRAY(...)', 'use json_build_array'],
-  JsonArrayQueryConstructor: ['JSON_ARRAY(...)', 'use json_agg'],
+  JsonArrayQueryConstructor: ['JSON_ARRAY(SELECT ...)', 'use json_agg'],
   JsonObjectAgg: ['JSON_OBJECTAGG', 'use json_object_agg'],
   JsonArrayAgg: ['JSON_ARRAYAGG', 'use json_agg'],
-  JsonFuncExpr: ['SQL/JSON functions', 'use ->, ->> and jsonb_path_query'],
-  JsonIsPredicate: ['IS JSON', 'cast to jsonb instead'],
   JsonParseExpr: ['JSON(...)', 'cast to json instead'],
   JsonScalarExpr: ['JSON_SCALAR', 'use to_json'],
   JsonSerializeExpr: ['JSON_SERIALIZE', 'cast to text instead'],
@@ -50,7 +46,7 @@ export const WORDS: Readonly<Record<string, readonly [name: string, hint: string
 
 /** Operators of pg_catalog that a query may use. */
 export const OPERATORS: ReadonlySet<string> = new Set(
-  `= <> < > <= >= + - * / % ^ || ~ ~* !~ !~* ~~ !~~ ~~* !~~* & | # << >> @ |/ ||/ -> ->> #> #>> @> <@ ? ?| ?& && #- @? @@ ^@`.split(
+  `= <> < > <= >= + - * / % ^ || ~ ~* !~ !~* ~~ !~~ ~~* !~~* & | # << >> @ |/ ||/ -> ->> #> #>> @> <@ ? ?| ?& && #- @? @@ ^@ -|- &< &>`.split(
     ' ',
   ),
 )

@@ -15,7 +15,6 @@ import {
 import {
   BOUNDED,
   FUNCTION_NAMES,
-  growth,
   insteadOf,
   JSON_RESULTS,
   KEEPERS,
@@ -26,7 +25,9 @@ import { nearest, quoteName, quoteText } from './names.ts'
 import { most, operand, type Piece, piece, sqlOf, sum } from './piece.ts'
 import type { Scope } from './scope.ts'
 import { writeQuery } from './select.ts'
+import { isJsonTest, JSON_FIELDS, jsonConstructor, jsonFunction } from './sql-json.ts'
 import { printType, TYPE_NAMES } from './types.ts'
+import { callWeight } from './weight.ts'
 import { over, sortList } from './window.ts'
 
 /** What texts and arrays put together out of others may weigh: ten thousand characters for each unit is what most values stay below. */
@@ -35,14 +36,10 @@ const MAX_WEIGHT = 4_096
 const KEPT_WEIGHT = 256
 /** Characters of a constant that count as one value. */
 const CONSTANT = 1_024
-
-/** Calls whose result holds all of their arguments. */
-const JOINING: ReadonlySet<string> = new Set(
-  `concat concat_ws format replace regexp_replace overlay array_append array_prepend array_cat array_to_string json_build_object
-   json_build_array jsonb_build_object jsonb_build_array json_object jsonb_object jsonb_set jsonb_insert`.split(
-    /\s+/,
-  ),
-)
+/** And what a short one counts: lists may hold thousands of them. */
+const SHORT = 1 / 64
+/** What the text of a row or an array makes of its parts: each quotation mark and backslash is escaped. */
+const ESCAPED = 2
 
 export const expressions = (nodes: unknown, scope: Scope, ctx: Context): Piece[] =>
   list(nodes).map((node) => expression(node, scope, ctx))
@@ -51,7 +48,7 @@ export const expressions = (nodes: unknown, scope: Scope, ctx: Context): Piece[]
 export function expression(node: unknown, scope: Scope, ctx: Context): Piece {
   return ctx.deeper(node, () => {
     const [type, fields] = open(node)
-    const allowed = FIELDS[type]
+    const allowed = FIELDS[type] ?? JSON_FIELDS[type as keyof typeof JSON_FIELDS]
     const write = WRITERS[type]
     if (!allowed || !write) {
       const [what, hint] = WORDS[type] ?? [type, 'docs/query.md lists what a query may hold']
@@ -126,17 +123,21 @@ const WRITERS: Readonly<Record<string, Writer>> = {
     return piece(
       `ARRAY[${sqlOf(elements)}]`,
       true,
-      sum(elements),
+      sum(elements) * ESCAPED,
       elements.some(({ json }) => json),
     )
   },
   A_Indirection: indirection,
+  JsonFuncExpr: jsonFunction,
+  JsonIsPredicate: isJsonTest,
+  JsonObjectConstructor: jsonConstructor,
+  JsonArrayConstructor: jsonConstructor,
   RowExpr: (fields, scope, ctx) => {
     const args = expressions(fields['args'], scope, ctx)
     return piece(
       `ROW(${sqlOf(args)})`,
       true,
-      sum(args),
+      sum(args) * ESCAPED,
       args.some(({ json }) => json),
     )
   },
@@ -184,12 +185,14 @@ function constant(fields: Tree, _scope: Scope, ctx: Context, node: unknown): Pie
     return piece((fields['boolval'] as Tree)['boolval'] === true ? 'true' : 'false', true)
   if (fields['sval'] !== undefined) {
     const value = stringOf(node) ?? ''
-    return piece(quoteText(value), true, 1 + Math.floor(value.length / CONSTANT))
+    return piece(quoteText(value), true, Math.max(SHORT, value.length / CONSTANT))
   }
   if (fields['ival'] !== undefined) {
     const value = integerOf(node) ?? 0
-    return piece(String(value), value >= 0)
+    return piece(String(value), value >= 0, SHORT)
   }
+  if (fields['bsval'] !== undefined)
+    throw ctx.fail(node, 'a bit string is not allowed', 'write a number: 0xff, 0b101')
   const number = text((fields['fval'] as Tree | undefined)?.['fval'])
   if (!/^-?(?:[0-9][0-9a-fA-FxXoO_.+-]*|\.[0-9][0-9eE_+-]*)$/.test(number))
     throw ctx.fail(node, 'this constant is not allowed', 'write a number, a text, true, false or null')
@@ -267,7 +270,7 @@ function subquery(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piec
     case 'EXPR_SUBLINK':
       return piece(`(${inner.sql})`, true, weight, json)
     case 'ARRAY_SUBLINK':
-      return piece(`ARRAY(${inner.sql})`, true, weight, json)
+      return kept(`ARRAY(${inner.sql})`, weight, json)
     case 'ANY_SUBLINK':
     case 'ALL_SUBLINK': {
       if (!test) break
@@ -280,20 +283,26 @@ function subquery(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piec
   throw ctx.fail(node, 'this kind of subquery is not allowed', 'use EXISTS, IN, ANY, ALL or a single value')
 }
 
-function cast(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
-  const type = printType(fields['typeName'] as Tree)
+/** A type that values may be cast to. Throws where it is not on the list. */
+export function requireType(typeName: Tree, ctx: Context, node: unknown) {
+  const type = printType(typeName)
   if ('refused' in type)
     throw ctx.fail(
       node,
       `a cast to ${type.refused} is not allowed`,
       `cast to one of ${TYPE_NAMES.join(', ')}, or arrays of them`,
     )
+  return type
+}
+
+function cast(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
+  const type = requireType(fields['typeName'] as Tree, ctx, node)
   const arg = expression(fields['arg'], scope, ctx)
   const json = type.name === 'json'
   // A unit such as `interval day` would swallow what follows a cast with two colons.
   if (/^interval [a-z]/.test(type.sql))
     return piece(`CAST(${arg.sql} AS ${type.sql})`, true, arg.weight, json)
-  return piece(`${operand(arg)}::${type.sql}`, true, arg.weight, json)
+  return { ...piece(`${operand(arg)}::${type.sql}`, true, arg.weight, json), stored: arg.stored }
 }
 
 function indirection(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
@@ -350,6 +359,12 @@ export function functionOf(fields: Tree, ctx: Context, node: unknown) {
 
 function call(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
   const known = functionOf(fields, ctx, node)
+  if (known.kind === 'record')
+    throw ctx.fail(
+      node,
+      `${known.name} without columns is not allowed`,
+      `in FROM, say which: ${known.name}(...) AS t(name text, value float8)`,
+    )
   const refused = refuseCall(known.name, list(fields['args']))
   if (refused) throw ctx.fail(node, `${refused.why} is not allowed`, refused.hint)
   const args = expressions(fields['args'], scope, ctx)
@@ -371,9 +386,15 @@ function call(fields: Tree, scope: Scope, ctx: Context, node: unknown): Piece {
       : ` FILTER (WHERE ${expression(fields['agg_filter'], scope, ctx).sql})`,
     fields['over'] === undefined ? '' : ` OVER ${over(fields['over'] as Tree, scope, ctx, node)}`,
   ].join('')
-  const inner = JOINING.has(known.name) ? sum(args) : most(args)
   const json = JSON_RESULTS.has(known.name) || (known.kind !== 'plain' && args.some((arg) => arg.json))
-  // What an aggregate keeps grows with the rows, so its size is looked at when it is there.
-  if (KEEPERS.has(known.name)) return piece(`${BOUNDED}(${sql})`, true, Math.max(inner, KEPT_WEIGHT), json)
-  return piece(sql, true, inner * growth(known.name, list(fields['args'])), json)
+  if (known.name === 'array_agg' && open(list(fields['args'])[0])[0] === 'RowExpr')
+    throw ctx.fail(node, 'array_agg of rows is not allowed', 'use json_agg(json_build_array(...))')
+  if (KEEPERS.has(known.name)) return kept(sql, most(args), json)
+  const weight = callWeight(known.name, list(fields['args']), args)
+  if (typeof weight !== 'number') throw ctx.fail(node, `${weight.why} is not allowed`, weight.hint)
+  return piece(sql, true, weight, json)
 }
+
+/** What holds many rows: it grows with them, so its size is looked at when it is there. */
+const kept = (sql: string, weight: number, json: boolean): Piece =>
+  piece(`${BOUNDED}(${sql})`, true, Math.max(weight, KEPT_WEIGHT), json)

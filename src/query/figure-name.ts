@@ -47,6 +47,12 @@ function figure(node: unknown): { name: string; strong: boolean } | null {
           .replace(/^SVFOP_|_N$/g, '')
           .toLowerCase(),
       )
+    case 'JsonFuncExpr':
+      return strong(text(fields['op']).replace(/_OP$/, '').toLowerCase())
+    case 'JsonObjectConstructor':
+      return strong('json_object')
+    case 'JsonArrayConstructor':
+      return strong('json_array')
     case 'SubLink':
       switch (fields['subLinkType']) {
         case 'EXISTS_SUBLINK':

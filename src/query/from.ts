@@ -1,7 +1,8 @@
 import { fieldSet, list, names, open, type Tree, text } from './ast.ts'
 import type { Context } from './context.ts'
-import { expression, functionOf } from './expression.ts'
+import { expression, expressions, functionOf, requireType } from './expression.ts'
 import { nearest, quoteName, quoteText } from './names.ts'
+import { most, sqlOf } from './piece.ts'
 import type { Carrier, Column, HiddenLeaf, Scope } from './scope.ts'
 import { writeQuery } from './select.ts'
 
@@ -17,10 +18,12 @@ export interface From {
 
 const RANGE_VAR = fieldSet('catalogname schemaname relname inh relpersistence alias location')
 const SUBSELECT = fieldSet('lateral subquery alias')
-const FUNCTION = fieldSet('lateral ordinality is_rowsfrom functions alias')
+const FUNCTION = fieldSet('lateral ordinality is_rowsfrom functions alias coldeflist')
+const DEFINITION = fieldSet('colname typeName is_local location')
 const JOIN = fieldSet('jointype isNatural larg rarg usingClause join_using_alias quals alias rtindex')
 
-const plainColumn = (name: string): Column => ({ name, weight: 1, json: false })
+const plainColumn = (name: string): Column => ({ name, weight: 1, json: false, stored: false })
+const storedColumn = (name: string): Column => ({ ...plainColumn(name), stored: true })
 
 /** Writes one item of FROM anew and adds what it brings to `scope`. */
 export function fromItem(node: unknown, scope: Scope, ctx: Context, want: boolean): From {
@@ -48,11 +51,14 @@ export function fromItem(node: unknown, scope: Scope, ctx: Context, want: boolea
     throw ctx.fail(
       type === 'RangeTableSample' ? fields['relation'] : node,
       `${what} is not allowed`,
-      type === 'RangeTableSample'
-        ? 'use ORDER BY random() LIMIT n'
-        : 'name datasets, subqueries or functions in FROM',
+      FROM_HINTS[type] ?? 'name datasets, subqueries or functions in FROM',
     )
   })
+}
+
+const FROM_HINTS: Readonly<Record<string, string>> = {
+  RangeTableSample: 'use ORDER BY random() LIMIT n',
+  JsonTable: 'use jsonb_to_recordset(x) AS t(name text, value float8), or jsonb_path_query and ->>',
 }
 
 /** An alias with its columns' names; `fallback` where there is none. */
@@ -116,7 +122,7 @@ function relation(fields: Tree, scope: Scope, ctx: Context, want: boolean, node:
   }
   ctx.datasets.add(name)
   ctx.mentions++
-  const shown = renamed((columns as readonly string[]).map(plainColumn), alias.columns)
+  const shown = renamed((columns as readonly string[]).map(storedColumn), alias.columns)
   scope.sources.push({ name: alias.name, columns: shown, hidden: 0 })
   const { verdict, below } = ctx.rows
   const filters = [
@@ -163,6 +169,7 @@ function subselect(fields: Tree, scope: Scope, ctx: Context, want: boolean, node
 }
 
 function functions(fields: Tree, scope: Scope, ctx: Context, node: unknown): From {
+  if (fields['coldeflist'] !== undefined) return records(fields, scope, ctx, node)
   const calls = list(fields['functions']).map((entry) => {
     const [type, items] = open(entry)
     const [call, definitions] = type === 'List' ? list(items['items']) : []
@@ -187,6 +194,7 @@ function functions(fields: Tree, scope: Scope, ctx: Context, node: unknown): Fro
       name: single && known.columns === null ? (alias.given ? alias.name : name) : name,
       weight: piece.weight,
       json: piece.json,
+      stored: false,
     })),
   )
   if (fields['ordinality'] === true) columns.push(plainColumn('ordinality'))
@@ -199,6 +207,38 @@ function functions(fields: Tree, scope: Scope, ctx: Context, node: unknown): Fro
     ` AS ${alias.sql}`,
   ].join('')
   return { sql, carriers: [], plain: true, derived: false }
+}
+
+/** A function whose columns the query says: `jsonb_to_recordset(x) AS t(a integer, b text)`. */
+function records(fields: Tree, scope: Scope, ctx: Context, node: unknown): From {
+  const [entry] = list(fields['functions'])
+  const [callType, call] = open(list(open(entry)[1]['items'])[0])
+  const known = callType === 'FuncCall' ? functionOf(call, ctx, node) : null
+  if (known?.kind !== 'record' || fields['is_rowsfrom'] === true || fields['ordinality'] === true)
+    throw ctx.fail(
+      node,
+      'a list of column definitions is not allowed here',
+      'only json(b)_to_record and json(b)_to_recordset take one; give names alone: AS t(a, b)',
+    )
+  const args = expressions(call['args'], scope, ctx)
+  const alias = aliasOf(fields, known.name, ctx, node)
+  const columns: Column[] = []
+  const definitions = list(fields['coldeflist']).map((definition) => {
+    const [, column] = open(definition)
+    ctx.only(node, column, DEFINITION, 'a column definition')
+    const name = ctx.name(node, text(column['colname']))
+    const type = requireType(column['typeName'] as Tree, ctx, node)
+    columns.push({ name, weight: most(args), json: type.name === 'json', stored: false })
+    return `${quoteName(name)} ${type.sql}`
+  })
+  scope.sources.push({ name: alias.name, columns, hidden: 0 })
+  const lateral = fields['lateral'] === true ? 'LATERAL ' : ''
+  return {
+    sql: `${lateral}${known.sql}(${sqlOf(args)}) AS ${quoteName(alias.name)}(${definitions.join(', ')})`,
+    carriers: [],
+    plain: true,
+    derived: false,
+  }
 }
 
 const JOINS: Readonly<Record<string, string>> = {

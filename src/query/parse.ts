@@ -34,7 +34,7 @@ export function parseQuery(source: string): Tree {
       .replace(/(?<=[a-z])(?=[A-Z])/g, ' ')
       .toUpperCase()
   throw new QueryError('QUERY_REFUSED', `${words} is not allowed`, {
-    hint: 'a query only reads: write one SELECT over a dataset',
+    hint: INSTEAD[type] ?? 'a query only reads: write one SELECT over a dataset',
     position: positionAt(source, startOf(source, whole(first['stmt_location']))),
   })
 }
@@ -47,6 +47,13 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   CreateTableAsStmt: 'CREATE TABLE AS',
   CreateStmt: 'CREATE TABLE',
   DropStmt: 'DROP',
+}
+
+/** What to do instead of some statements. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  ExplainStmt: 'leave EXPLAIN out: the answer says under "ran" what was run',
+  VariableShowStmt: 'GET /v1/datasets lists datasets and their schemas',
+  CreateTableAsStmt: 'a query only reads: use WITH for results in between',
 }
 
 function requireReadable(source: string): void {

@@ -6,6 +6,8 @@ export interface Piece {
   /** See `Column.weight`. */
   weight: number
   json: boolean
+  /** Whether it is a value as a dataset has it, or a cast of one. */
+  stored: boolean
 }
 
 export const piece = (sql: string, atom: boolean, weight = 1, json = false): Piece => ({
@@ -13,6 +15,7 @@ export const piece = (sql: string, atom: boolean, weight = 1, json = false): Pie
   atom,
   weight,
   json,
+  stored: false,
 })
 export const most = (pieces: readonly Piece[]): number =>
   pieces.reduce((max, { weight }) => Math.max(max, weight), 1)

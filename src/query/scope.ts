@@ -7,6 +7,8 @@ export interface Column {
   weight: number
   /** Whether it may be of type `json`, which has no order. */
   json: boolean
+  /** Whether its values are as a dataset has them. */
+  stored: boolean
 }
 
 /** A hidden column of a query's result that holds the leaf index of the submission that a row comes from. */

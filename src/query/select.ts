@@ -180,6 +180,7 @@ function combined(fields: Tree, scope: Scope, ctx: Context): Body {
     ...column,
     weight: Math.max(column.weight, right.columns[i]?.weight ?? 1),
     json: column.json || (right.columns[i]?.json ?? false),
+    stored: column.stored && (right.columns[i]?.stored ?? false),
   }))
   return {
     ...noRows,
@@ -200,6 +201,7 @@ function values(fields: Tree, scope: Scope, ctx: Context): Body {
     name: `column${i + 1}`,
     weight: Math.max(1, ...rows.map((row) => row[i]?.weight ?? 1)),
     json: rows.some((row) => row[i]?.json),
+    stored: false,
   }))
   for (const { name } of columns) scope.labels.add(name)
   const sql = rows.map((row) => `(${row.map((value) => value.sql).join(', ')})`).join(', ')
@@ -301,8 +303,9 @@ function targets(fields: Tree, items: readonly From[], scope: Scope, ctx: Contex
     const value = expression(target['val'], scope, ctx)
     const given = text(target['name'])
     if (given) ctx.name(node, given)
-    columns.push({ name: given || figureName(target['val']), weight: value.weight, json: value.json })
-    physical?.push({ json: value.json })
+    const { weight, json, stored } = value
+    columns.push({ name: given || figureName(target['val']), weight, json, stored })
+    physical?.push({ json })
     if (given) return `${value.sql} AS ${quoteName(given)}`
     // A function around it must not rename the column.
     return value.sql.includes(BOUNDED) ? `${value.sql} AS ${quoteName(figureName(target['val']))}` : value.sql
@@ -345,6 +348,9 @@ function groups(nodes: readonly unknown[], scope: Scope, ctx: Context): string {
   return nodes
     .map((node): string => {
       const [type, fields] = open(node)
+      // A list in parentheses is several terms taken together; ROW(...) would be one.
+      if (type === 'RowExpr' && fields['row_format'] === 'COERCE_IMPLICIT_CAST')
+        return `(${groups(list(fields['args']), scope, ctx)})`
       if (type !== 'GroupingSet') return expression(node, scope, ctx).sql
       ctx.only(node, fields, new Set(['kind', 'content', 'location']), 'GROUP BY')
       const inner = groups(list(fields['content']), scope, ctx)

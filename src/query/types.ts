@@ -30,6 +30,12 @@ const TYPES: Readonly<Record<string, string>> = {
   jsonpath: 'jsonpath',
   bytea: 'bytea',
   uuid: 'uuid',
+  int4range: 'int4range',
+  int8range: 'int8range',
+  numrange: 'numrange',
+  tsrange: 'tsrange',
+  tstzrange: 'tstzrange',
+  daterange: 'daterange',
 }
 
 /** The most characters of a padded type: `char(n)` fills up to its length. */

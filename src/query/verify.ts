@@ -50,6 +50,9 @@ function check(key: string, fields: Tree, ctes: Set<string>, relations: Tree[]):
       if (!isCallable(names(fields['funcname'])))
         throw new Error('an unknown function in a query that was written anew')
       return
+    case 'RangeFunction':
+      if (fields['coldeflist'] !== undefined) checkRecords(fields)
+      return
     case 'A_Expr': {
       if (names(fields['name']).length !== 1)
         throw new Error('an operator of a schema in a query that was written anew')
@@ -59,6 +62,13 @@ function check(key: string, fields: Tree, ctes: Set<string>, relations: Tree[]):
       if (list(fields['indirection']).some((step) => open(step)[0] !== 'A_Indices'))
         throw new Error('a field of an expression in a query that was written anew')
   }
+}
+
+/** A list of column definitions stands only behind a function that needs one. */
+function checkRecords(fields: Tree): void {
+  const calls = list(fields['functions']).map((entry) => open(list(open(entry)[1]['items'])[0])[1])
+  if (calls.some((call) => knownFunction(names(call['funcname']))?.kind !== 'record'))
+    throw new Error('column definitions in a query that was written anew')
 }
 
 /** A listed function, by PostgreSQL's own name or by that of what replaces it. */
@@ -72,7 +82,8 @@ function isCallable(path: readonly string[]): boolean {
 const NODES: ReadonlySet<string> = new Set(
   `SelectStmt ResTarget ColumnRef A_Star String Integer Float Boolean List A_Const A_Expr BoolExpr NullTest BooleanTest SubLink CaseExpr
    CaseWhen CoalesceExpr MinMaxExpr FuncCall TypeCast A_ArrayExpr A_Indirection A_Indices RowExpr SQLValueFunction GroupingFunc
-   GroupingSet CollateClause NamedArgExpr SortBy WindowDef RangeVar RangeSubselect RangeFunction JoinExpr CommonTableExpr`.split(
+   JsonFuncExpr JsonIsPredicate JsonObjectConstructor JsonArrayConstructor JsonValueExpr JsonKeyValue JsonArgument
+   GroupingSet CollateClause NamedArgExpr SortBy WindowDef RangeVar RangeSubselect RangeFunction ColumnDef JoinExpr CommonTableExpr`.split(
     /\s+/,
   ),
 )
@@ -80,7 +91,6 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   'intoClause',
   'lockingClause',
   'useOp',
-  'coldeflist',
   'search_clause',
   'cycle_clause',
 ])

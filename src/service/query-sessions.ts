@@ -7,7 +7,8 @@ import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
 import { processCommand } from '../core/process.ts'
 import { openPool, parseDatabaseUrl, type Sql } from '../graph/connect.ts'
-import { QUERY_SETTINGS } from '../graph/roles.ts'
+import { QUERY_SETTINGS, QUERY_TIMEOUT_MS } from '../graph/roles.ts'
+import { QueryError } from '../query/error.ts'
 import { BoundedQueue, CallerQueues } from './queue.ts'
 
 /** Queries that run at once, and how many more may wait for their turn. */
@@ -18,7 +19,16 @@ const OF_ONE_CALLER = 2
 /** Where the server is on this machine: how much less of the processors its sessions get, as `nice` counts. */
 const NICENESS = 19
 /** And the bytes of memory of its own that each may take, on Linux. */
-const SESSION_BYTES = 768 * 1024 * 1024
+const SESSION_BYTES = 384 * 1024 * 1024
+/** Bytes that the server may send for one query, many times what an answer may have: rows come in batches, and each is of any size. */
+const RECEIVED_BYTES = 64 * 1024 * 1024
+/**
+ * Milliseconds that a query may take with all that belongs to it: the server ends each statement by itself, but not within one long
+ * call, and not one that sends its rows in many batches.
+ */
+const WHOLE_MS = QUERY_TIMEOUT_MS + 1_000
+/** How often both are looked at, in milliseconds. */
+const WATCH_MS = 20
 
 /** A session within a transaction that only reads and is always rolled back. */
 export interface QueryTransaction {
@@ -44,6 +54,10 @@ interface Session {
   client: Sql
   /** Process of the server that is held to our limits; 0 before the first query. */
   pid: number
+  /** Bytes that the server has sent so far. */
+  received(): number
+  /** When its query began, once it has. */
+  began: number | null
 }
 
 /** Sessions on which strangers' queries run, apart from all others. `url` is of the role that can read nothing but schema `api`. */
@@ -57,8 +71,16 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
   const take = (): Session => {
     const session = idle.pop()
     if (session) return session
-    const client = openPool(url, { max: 1, applicationName: 'dunes query', settings: QUERY_SETTINGS })
-    const fresh = { client, pid: 0 }
+    let socket: { bytesRead?: number } = {}
+    const client = openPool(url, {
+      max: 1,
+      applicationName: 'dunes query',
+      settings: QUERY_SETTINGS,
+      onSocket: (opened) => {
+        socket = opened as typeof socket
+      },
+    })
+    const fresh: Session = { client, pid: 0, received: () => socket.bytesRead ?? 0, began: null }
     open.add(fresh)
     return fresh
   }
@@ -74,6 +96,7 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
     if (signal?.aborted) throw abandoned()
     const session = take()
     let abort = () => {}
+    let watch: NodeJS.Timeout | undefined
     try {
       const gone = new Promise<never>((_, reject) => {
         abort = () => {
@@ -82,6 +105,13 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
           reject(abandoned())
         }
         signal?.addEventListener('abort', abort, { once: true })
+        const before = session.received()
+        watch = setInterval(() => {
+          const late = session.began !== null && performance.now() - session.began > WHOLE_MS
+          if (!late && session.received() - before <= RECEIVED_BYTES) return
+          discard(session)
+          reject(late ? tooLong() : tooMuch())
+        }, WATCH_MS)
       })
       gone.catch(() => {})
       const value = await Promise.race([gone, inTransaction(session, work, isLocal, logger)])
@@ -91,6 +121,8 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
       discard(session)
       throw error
     } finally {
+      clearInterval(watch)
+      session.began = null
       signal?.removeEventListener('abort', abort)
     }
   }
@@ -108,6 +140,15 @@ export function createQuerySessions(url: string, logger: Logger): QuerySessions 
 
 const abandoned = (): DunesError =>
   new DunesError('QUERY_ABANDONED', 'nobody waits for the answer any more', { retryable: true })
+
+const tooLong = (): QueryError =>
+  new QueryError('QUERY_LIMIT', `the query took longer than ${QUERY_TIMEOUT_MS / 1000} s`, {
+    hint: 'narrow it: a range of time, fewer columns, a LIMIT',
+  })
+const tooMuch = (): QueryError =>
+  new QueryError('QUERY_LIMIT', 'its rows are larger than can be read', {
+    hint: 'select fewer or shorter columns',
+  })
 
 /** Carries a value out of a transaction that is rolled back. */
 class Rollback {
@@ -128,6 +169,7 @@ async function inTransaction<T>(
       const [row] = await tx<[{ pid: number }]>`select pg_backend_pid() as pid`
       if (isLocal && row.pid !== session.pid) await restrain(row.pid, logger)
       session.pid = row.pid
+      session.began = performance.now()
       throw new Rollback(
         await work({ tx: tx as unknown as QueryTransaction['tx'], close: session.client.CLOSE }),
       )

@@ -58,6 +58,18 @@ const TYPES: readonly (readonly [oid: number, name: string, decode: Decode])[] =
   [2206, 'regtype', asText],
   [4072, 'jsonpath', asText],
   [2249, 'record', asText],
+  [3904, 'int4range', asText],
+  [3926, 'int8range', asText],
+  [3906, 'numrange', asText],
+  [3908, 'tsrange', asText],
+  [3910, 'tstzrange', asText],
+  [3912, 'daterange', asText],
+  [4451, 'int4multirange', asText],
+  [4536, 'int8multirange', asText],
+  [4532, 'nummultirange', asText],
+  [4533, 'tsmultirange', asText],
+  [4534, 'tstzmultirange', asText],
+  [4535, 'datemultirange', asText],
   [705, 'text', asText],
 ]
 const BY_OID = new Map<number, { name: string; decode: Decode }>(

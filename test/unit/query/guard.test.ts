@@ -53,7 +53,8 @@ const tree = (sql: string): unknown =>
 describe('honest queries', () => {
   it.each(HONEST)('means the same when it is written anew: %s', (query) => {
     const { sql } = guardQuery(query, catalog, all, null, true)
-    if (/api\.(helium_sensors|weather)\.|\(h\)\.|::regtype|_agg\(/.test(query)) return
+    if (sql.includes('api.bounded(') || /api\.(helium_sensors|weather)\.|\(h\)\.|::regtype/.test(query))
+      return
     expect(tree(sql)).toEqual(tree(query.replace(/;+\s*$/, '')))
   })
   it.each(HONEST)('is written the same a second time: %s', (query) => {
@@ -97,7 +98,8 @@ describe('the second look', () => {
     'with pg_class as (select 1) select * from pg_class',
     "select current_setting('a')",
     "select xmlparse(document 'a')",
-    "select * from json_to_record('{}') as x (a int)",
+    "select * from json_to_record('{}') as x (a regclass)",
+    'select * from unnest(array[1]) as x (a int)',
     'select $1',
   ])('finds what should not be there: %s', (sql) => {
     expect(() => verifyRewritten(sql, catalog)).toThrow()
