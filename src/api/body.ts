@@ -21,6 +21,15 @@ export async function readWithin(request: Request, max: number): Promise<Uint8Ar
   return concat(...parts)
 }
 
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    // Replaced characters would make another request of it than the one that was sent.
+    throw new ApiError('REQUEST_INVALID', 'the body is not UTF-8', { hint: 'send JSON in UTF-8' })
+  }
+}
+
 /** Reads a POST's body up to `max` bytes, however it is sent, for the handler to take; throws what `refuse` makes of a longer one. */
 export const limitBody =
   (max: number, refuse: () => Error): MiddlewareHandler<ApiEnv> =>
@@ -28,8 +37,9 @@ export const limitBody =
     if (c.req.method === 'POST') {
       const bytes = await readWithin(c.req.raw, max)
       if (bytes === null) throw refuse()
+      const body = decode(bytes)
       // hono keeps promises here, whatever its types say.
-      c.req.bodyCache.text = Promise.resolve(new TextDecoder().decode(bytes)) as unknown as string
+      c.req.bodyCache.text = Promise.resolve(body) as unknown as string
     }
     await next()
   }

@@ -17,7 +17,7 @@ export const QUERIES_WAITING = 32
 /** Of those at once, how many may be of one caller. */
 const OF_ONE_CALLER = 2
 /** Where the server is on this machine: how much less of the processors its sessions get, as `nice` counts. */
-const NICENESS = 19
+const NICENESS = 10
 /** And the bytes of memory of its own that each may take, on Linux. */
 const SESSION_BYTES = 384 * 1024 * 1024
 /** Bytes that the server may send for one query, many times what an answer may have: rows come in batches, and each is of any size. */

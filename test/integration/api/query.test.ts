@@ -70,6 +70,21 @@ describe('POST /v1/query', () => {
     expect(await response.json()).toMatchObject({ status, hint: expect.any(String) })
   })
 
+  it('refuses bytes that are no UTF-8, instead of running what they might mean', async () => {
+    const body = Buffer.concat([
+      Buffer.from('{"query":"select \''),
+      Buffer.from([0xff]),
+      Buffer.from('\'","maml_schema":"iot_data.maml","signature_verification":"ML-DSA-65"}'),
+    ])
+    const response = await fetch(`${api.url}/v1/query`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body,
+    })
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ code: 'REQUEST_INVALID', detail: 'the body is not UTF-8' })
+  })
+
   it('says where a refusal lies', async () => {
     const response = await post({ ...SEED, query: 'select 1,\n  pg_sleep(1)' })
     expect(await response.json()).toMatchObject({
