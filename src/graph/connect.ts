@@ -3,6 +3,8 @@ import { Duplex } from 'node:stream'
 import postgres from 'postgres'
 import { DunesError } from '../core/error.ts'
 import { addArrayTypes } from './array-types.ts'
+import { type DatabaseTls, encrypt, takeTls } from './database-tls.ts'
+import { watchSilence } from './silence.ts'
 import { guardedBegin } from './transaction.ts'
 
 /**
@@ -19,6 +21,9 @@ export const OLDEST_SERVER = 150_000
 export const DEFAULT_POOL = 10
 /** Seconds to establish a connection. */
 export const CONNECT_SECONDS = 10
+const SILENCE_MS = 30_000
+/** The server too finds out in a minute that this side is gone, and gives back its locks. */
+const SERVER_KEEPALIVE = { tcp_keepalives_idle: 20, tcp_keepalives_interval: 10, tcp_keepalives_count: 4 }
 
 export interface ConnectOptions {
   /** Most connections at once, 10 unless told. */
@@ -35,6 +40,8 @@ export interface ConnectOptions {
   prepare?: boolean
   /** How `bigint` columns arrive: a safe number (the default; beyond 2^53 - 1 the query fails), bigint, or string. */
   int8?: 'number' | 'bigint' | 'string'
+  /** Milliseconds of a server's silence after which a connection is suspected of being dead, 30,000 unless told: `watchSilence`. */
+  silenceMs?: number
   /** Further settings of each session, sent when it is opened. */
   settings?: Readonly<Record<string, string>>
   /** Called with each connection's socket when it is open. */
@@ -88,12 +95,14 @@ export function openPool(url: string, options: ConnectOptions = {}): Sql {
       application_name: options.applicationName ?? 'dunes',
       ...(statementTimeout ? { statement_timeout: statementTimeout } : {}),
       ...(idleInTransactionTimeout ? { idle_in_transaction_session_timeout: idleInTransactionTimeout } : {}),
+      ...(first?.path ? {} : SERVER_KEEPALIVE),
       ...options.settings,
     },
     types: { bigint: int8(options.int8 ?? 'number') },
     fetch_types: false,
+    ssl: false,
     socket: async () => {
-      const socket = await openSocket(target.hosts)
+      const socket = await openSocket({ ...target, silenceMs: options.silenceMs ?? SILENCE_MS })
       options.onSocket?.(socket)
       return socket
     },
@@ -122,6 +131,14 @@ function int8(as: 'number' | 'bigint' | 'string'): postgres.PostgresType {
   return { to: 20, from: [20], serialize: (value: unknown) => String(value), parse }
 }
 
+/** Where a pool connects to, and how. */
+interface PoolTarget {
+  readonly hosts: readonly DatabaseHost[]
+  /** Unix sockets need none. */
+  readonly tls: DatabaseTls | null
+  readonly silenceMs: number
+}
+
 /** One address to try: a unix socket's path, or host and port. */
 export interface DatabaseHost {
   path?: string
@@ -133,7 +150,11 @@ export interface DatabaseHost {
  * Splits a database URL into what the driver understands and where to connect.
  * @throws DatabaseError DATABASE_URL_INVALID, without quoting the URL, as it may hold a password.
  */
-export function parseDatabaseUrl(text: string): { url: string; hosts: DatabaseHost[] } {
+export function parseDatabaseUrl(text: string): {
+  url: string
+  hosts: DatabaseHost[]
+  tls: DatabaseTls | null
+} {
   const invalid = (why: string) =>
     new DatabaseError('DATABASE_URL_INVALID', `the database URL ${why}`, {
       hint: 'use postgres://user:password@host:port/database, or ?host=/directory for a unix socket',
@@ -151,6 +172,7 @@ export function parseDatabaseUrl(text: string): { url: string; hosts: DatabaseHo
   const defaultPort = url.searchParams.get('port') ?? '5432'
   url.searchParams.delete('host')
   url.searchParams.delete('port')
+  const tls = takeTls(url.searchParams)
   const hosts = (asked ?? authority).split(',').map((entry) => {
     const [, name = '', port = defaultPort] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(entry) ?? []
     // libpq lets the port stand in the authority while the host comes from the query.
@@ -167,7 +189,7 @@ export function parseDatabaseUrl(text: string): { url: string; hosts: DatabaseHo
       ? { path: `${host}/.s.PGSQL.${number}`, host, port: number }
       : { host, port: number }
   })
-  return { url: url.href, hosts }
+  return { url: url.href, hosts, tls }
 }
 
 /**
@@ -175,11 +197,12 @@ export function parseDatabaseUrl(text: string): { url: string; hosts: DatabaseHo
  * A refusal comes back as a stream that fails with a typed error when it is written to: the driver forgets a pool
  * slot whose factory throws, and would wait for it for ever.
  */
-async function openSocket(hosts: readonly DatabaseHost[]): Promise<Duplex> {
+async function openSocket(pool: PoolTarget): Promise<Duplex> {
+  const { hosts } = pool
   let refused: unknown
   for (const host of hosts) {
     try {
-      return await dial(host, hosts)
+      return await dial(host, pool)
     } catch (error) {
       refused = error
     }
@@ -198,34 +221,43 @@ class DatabaseSocket extends Socket {
   }
 }
 
-function dial(target: DatabaseHost, hosts: readonly DatabaseHost[]): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = new DatabaseSocket()
-    const timer = setTimeout(
-      () => socket.destroy(new Error(`no answer within ${CONNECT_SECONDS} s`)),
-      CONNECT_SECONDS * 1000,
-    )
-    const refused = (error: Error) => {
-      clearTimeout(timer)
-      reject(error)
-    }
-    socket.once('error', refused)
-    socket.once('connect', () => {
-      clearTimeout(timer)
-      socket.removeListener('error', refused)
-      socket.setNoDelay(true)
-      // A peer that is gone without a word is found in a minute, not after the system's two hours, and no stage waits for it for ever.
-      if (!target.path) keepAlive(socket)
-      // A proxy whose server is down accepts and hangs up. The driver would try again for ever, without a pause.
-      socket.once('end', () => {
-        if (socket.bytesRead === 0) socket.destroy(unreachable(new Error('it hung up without a word'), hosts))
+async function dial(target: DatabaseHost, pool: PoolTarget): Promise<Socket> {
+  const { hosts, tls, silenceMs } = pool
+  const where = target.path ? { path: target.path } : { host: target.host, port: target.port }
+  const raw = new DatabaseSocket()
+  const timer = setTimeout(
+    () => raw.destroy(new Error(`no answer within ${CONNECT_SECONDS} s`)),
+    CONNECT_SECONDS * 1000,
+  )
+  try {
+    await new Promise<void>((resolve, reject) => {
+      raw.once('error', reject)
+      raw.connect(where, () => {
+        raw.removeListener('error', reject)
+        resolve()
       })
-      // The driver takes the server's name for TLS from here.
-      resolve(Object.assign(socket, { host: target.host, port: target.port }))
     })
-    if (target.path) socket.connect(target.path)
-    else socket.connect(target.port, target.host)
-  })
+    raw.setNoDelay(true)
+    // A peer that is gone without a word is found in a minute, not after the system's two hours, and no stage waits for it for ever.
+    if (!target.path) keepAlive(raw)
+    const socket = tls && !target.path ? await encrypt(raw, target.host, tls) : raw
+    watchSilence(socket, where, {
+      silenceMs,
+      answerMs: Math.min(silenceMs, CONNECT_SECONDS * 1000),
+      gone: (why) => unreachable(new Error(why), hosts),
+    })
+    // A proxy whose server is down accepts and hangs up. The driver would try again for ever, without a pause.
+    socket.once('end', () => {
+      if (socket.bytesRead === 0) socket.destroy(unreachable(new Error('it hung up without a word'), hosts))
+    })
+    // The driver's own messages name where it was from these.
+    return Object.assign(socket, { host: target.host, port: target.port })
+  } catch (error) {
+    raw.on('error', () => {}).destroy()
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** First probe after 20 s of silence, then every 10 s, given up after the fourth. Older runtimes know the first number only. */
