@@ -98,7 +98,7 @@ async function findAll(): Promise<number> {
     process.stdout.write(
       seed === null
         ? `${name}: NOT FOUND in ${runs} seeds, ${seconds} s\n`
-        : `${name}: found by seed ${seed}, number ${runs}, in ${seconds} s\n    ${problem.slice(0, 200)}\n`,
+        : `${name}: found by seed ${seed}, number ${runs}, in ${seconds} s\n    ${problem.split('\n')[0]?.slice(0, 200)}\n`,
     )
   }
   process.stdout.write(`${patches.length - missed} of ${patches.length} planted bugs found\n`)
