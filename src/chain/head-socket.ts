@@ -24,8 +24,8 @@ export interface HeadSocketStatus {
   readonly failures: number
 }
 
-/** Wake-ups in one second, at most: whoever sends more gains nothing. */
-const WAKES_PER_SECOND = 20
+/** Milliseconds between two wake-ups, at least: whoever tells of more heads gains nothing. */
+const WAKE_EVERY_MS = 10
 /** Characters of a message that are looked at: a header is much shorter. */
 const LONGEST_MESSAGE = 64 * 1024
 
@@ -42,8 +42,8 @@ export class HeadSocket {
   #connected = false
   #wakes = 0
   #failures = 0
-  #second = 0
-  #inSecond = 0
+  #wokeAt = 0
+  #wakeDue = false
 
   /** Throws `TypeError` where the address is none. */
   constructor(settings: HeadSocketSettings, deps: HeadSocketDeps) {
@@ -114,21 +114,27 @@ export class HeadSocket {
         if (typeof data !== 'string' || data.length > LONGEST_MESSAGE) return
         if (!data.includes('"eth_subscription"')) return
         heard = true
-        if (this.#mayWake()) {
-          this.#wakes++
-          this.#wake()
-        }
+        this.#heard(signal)
       }
       socket.onclose = socket.onerror = end
     })
   }
 
-  #mayWake(): boolean {
-    const second = Math.floor(this.#clock.now() / 1000)
-    if (second !== this.#second) {
-      this.#second = second
-      this.#inSecond = 0
+  /** Wakes now, or as soon as it may: that a head came too soon after another is no reason to miss it. */
+  #heard(signal: AbortSignal): void {
+    if (this.#wakeDue) return
+    const wait = this.#wokeAt + WAKE_EVERY_MS - this.#clock.now()
+    const wake = () => {
+      this.#wakeDue = false
+      this.#wokeAt = this.#clock.now()
+      this.#wakes++
+      this.#wake()
     }
-    return ++this.#inSecond <= WAKES_PER_SECOND
+    // A clock that was set back must not keep it waiting.
+    if (wait <= 0 || wait > WAKE_EVERY_MS) wake()
+    else {
+      this.#wakeDue = true
+      void this.#clock.sleep(wait, signal).then(wake)
+    }
   }
 }

@@ -83,11 +83,13 @@ it('is nothing that anybody relies on: it lies, floods and hangs up, and comes b
     },
   )
   const stop = new AbortController()
+  const begun = Date.now()
   const running = socket.run(stop.signal)
   await chain.submitBlock(2)
   await live.caughtUp(chain)
   await until('it to come back', async () => (host.connections() >= 3 ? true : undefined))
-  expect(wakes).toBeLessThanOrEqual(20 * 6)
+  // One every ten milliseconds at most, of 500 that each connection tells.
+  expect(wakes).toBeLessThanOrEqual(2 + (Date.now() - begun) / 10)
   expect(wakes).toBeGreaterThan(0)
   expect(JSON.stringify(socket.status())).not.toMatch(/secret|key/)
   expect(socket.status().failures).toBeGreaterThanOrEqual(2)
@@ -95,6 +97,38 @@ it('is nothing that anybody relies on: it lies, floods and hangs up, and comes b
   stop.abort()
   await running
   await live.stop()
+  host.stop()
+})
+
+it('wakes for a head that comes right after another, a moment later', async () => {
+  const host = await liar((say) => {
+    for (let i = 0; i < 50; i++) say('{"method":"eth_subscription"}')
+  })
+  let now = 1_000_000
+  let pass = () => {}
+  const clock = {
+    now: () => now,
+    sleep: (ms: number) =>
+      new Promise<void>((resolve) => {
+        pass = () => {
+          now += ms
+          resolve()
+        }
+      }),
+  }
+  const stop = new AbortController()
+  const wokeAt: number[] = []
+  const socket = new HeadSocket({ url: host.url }, { wake: () => wokeAt.push(now), clock })
+  const running = socket.run(stop.signal)
+  await until('the first', async () => (wokeAt.length > 0 ? true : undefined))
+  await until('the second', async () => {
+    pass()
+    return wokeAt.length > 1 ? true : undefined
+  })
+  expect(wokeAt).toEqual([1_000_000, 1_000_010])
+  stop.abort()
+  pass()
+  await running
   host.stop()
 })
 
