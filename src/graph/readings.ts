@@ -313,5 +313,6 @@ export async function insertReadings(
      select ${casts.join(', ')}
      from unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')}) as r(${types.map((_, i) => `c${i}`).join(', ')})`,
     parameters as never[],
+    { prepare: true },
   )
 }
