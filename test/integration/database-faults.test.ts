@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { connect, type Sql } from '../../src/graph/connect.ts'
-import { dumpGraph } from '../support/dump.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
+import { expectStraightLoad } from '../support/straight-load.ts'
 import {
   type Indexer,
   reading,
@@ -97,27 +97,7 @@ it('a full disk, deadlocks, serialization failures and lost sessions hold every 
     await logged(++size, indexer)
   }
   await indexer.stop()
-  const dump = await dumpGraph(aside)
-
-  const fresh = await testDatabase({ max: 8 })
-  try {
-    const straight = startIndexer(world, fresh.sql, { anchor: null })
-    await logged(size, straight, fresh.sql)
-    await straight.stop()
-    const expected = await dumpGraph(fresh.sql)
-    for (const table of [
-      'submission',
-      'attestation',
-      'edge',
-      'leaf',
-      'tile',
-      'log_head',
-      'reading_helium_sensors',
-    ])
-      expect(dump[table], table).toEqual(expected[table])
-  } finally {
-    await fresh.stop()
-  }
+  await expectStraightLoad(world, aside, size)
 })
 
 it('what no retry helps ends the indexer with what was refused and the way out', async () => {

@@ -11,8 +11,7 @@ import {
 } from '../../src/graph/postgres-private.ts'
 import { startApi, type TestApi } from '../support/api.ts'
 import { type DatabaseTcp, startDatabaseTcp } from '../support/database-tcp.ts'
-import { dumpGraph } from '../support/dump.ts'
-import { testDatabase } from '../support/postgres.ts'
+import { expectStraightLoad } from '../support/straight-load.ts'
 import {
   type Indexer,
   reading,
@@ -122,33 +121,5 @@ test('a stop, an immediate stop, a kill and a silence of the server hold indexer
   address.thaw()
   await goesOn(indexer)
   await indexer.stop()
-  const dump = await dumpGraph(sql)
-  const fresh = await testDatabase({ max: 8 })
-  try {
-    const straight = startIndexer(world, fresh.sql, { anchor: null })
-    await until(
-      'the whole log',
-      async () => {
-        await world.mine(1)
-        const [row] = await fresh.sql`select size from log_head`
-        return row?.['size'] === sent ? true : undefined
-      },
-      straight,
-    )
-    await straight.stop()
-    const expected = await dumpGraph(fresh.sql)
-    expect(dump['leaf']).toHaveLength(sent)
-    for (const table of [
-      'submission',
-      'attestation',
-      'edge',
-      'leaf',
-      'tile',
-      'log_head',
-      'reading_helium_sensors',
-    ])
-      expect(dump[table], table).toEqual(expected[table])
-  } finally {
-    await fresh.stop()
-  }
+  await expectStraightLoad(world, sql, sent)
 }, 180_000)
