@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/ui/**', 'test/mcp/**', 'test/simulate/**'],
+    exclude: ['test/ui/**', 'test/mcp/**', 'test/simulate/**', 'test/slow/**'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

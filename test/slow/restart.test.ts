@@ -12,15 +12,7 @@ import {
 import { startApi, type TestApi } from '../support/api.ts'
 import { type DatabaseTcp, startDatabaseTcp } from '../support/database-tcp.ts'
 import { expectStraightLoad } from '../support/straight-load.ts'
-import {
-  type Indexer,
-  reading,
-  type Station,
-  startIndexer,
-  startWorld,
-  until,
-  type World,
-} from '../support/world.ts'
+import { type Indexer, type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
 
 // A server that is stopped or killed under a running indexer and API, and started again.
 
@@ -56,10 +48,7 @@ afterAll(async () => {
 let sent = 0
 const send = async () => {
   const [station] = world.stations as [Station]
-  await world.attest(
-    await world.submit(station, world.payload(station, [reading(station.sensor, sent++)])),
-    sent % 3 > 0,
-  )
+  await world.attest(await world.submitReading(station, sent++), sent % 3 > 0)
 }
 /** Waits until the API shows everything that was sent as anchored. */
 const shown = (indexer: Indexer) =>

@@ -331,7 +331,7 @@ describe('the guards', () => {
       await copy.sql.unsafe(change)
       if (waits) {
         const station = world.stations[0] as Station
-        const id = await world.submit(station, world.payload(station, [reading(station.sensor, 60)]))
+        const id = await world.submitReading(station, 60)
         await world.attest(id)
         await world.mine(3)
       }
