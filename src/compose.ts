@@ -28,6 +28,9 @@ import { checkpointSigner } from './service/checkpoint.ts'
 import { createServiceContext, type ServiceContext } from './service/context.ts'
 import { createQuerySessions } from './service/query-sessions.ts'
 
+/** Milliseconds after which the server ends a transaction that nobody goes on with: whatever went wrong, its stage begins anew. */
+const IDLE_MS = 60_000
+
 /** What every process is given by its command. */
 export interface Common {
   config: Config
@@ -62,6 +65,7 @@ export async function compose(common: Common, parts: { index: boolean; serve: bo
   try {
     const sql = await connect(requireDatabase(config), {
       applicationName: parts.index ? 'dunes index' : 'dunes serve',
+      idleInTransactionTimeout: IDLE_MS,
     })
     closing.push(() => sql.end({ timeout: 5 }))
     const serviceSql = config.apiDatabaseUrl

@@ -10,6 +10,7 @@ import { Wake } from './core/wake.ts'
 import { forgetChanges } from './graph/changes.ts'
 import type { Sql } from './graph/connect.ts'
 import { claimDatabase, type Deployment } from './graph/cursor.ts'
+import { FetchAhead } from './ingest/ahead.ts'
 import { JudgeStage } from './ingest/judge.ts'
 import { withLease } from './ingest/lease.ts'
 import type { RecheckStage } from './ingest/recheck.ts'
@@ -112,11 +113,12 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
     // The first stage that fails for good takes the others with it.
     const failed = new AbortController()
     const all = AbortSignal.any([signal, failed.signal])
+    const ahead = new FetchAhead(deps)
     // 1. chain: events become rows, and reorganisations undo them.
     const follow: Turn = (progressed) =>
-      syncChain({ ...deps, context, applied, finalised: ready, progressed }, all)
+      syncChain({ ...deps, context, ahead, applied, finalised: ready, progressed }, all)
     // 2. payload, maml: bytes are obtained and judged.
-    const judge = new JudgeStage({ ...deps, chain, applied, judged: ready })
+    const judge = new JudgeStage({ ...deps, fetcher: ahead, chain, applied, judged: ready })
     // 3. receipt, log: verdicts become leaves in index order, and a checkpoint is signed.
     const port = deps.anchor?.port ?? null
     const anchored =
@@ -147,6 +149,7 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
       ...(deps.recheck ? [guard(stage('recheck', () => (deps.recheck as RecheckStage).turn(all), all))] : []),
     ])
     await judge.stop()
+    ahead.stop()
     const failure = results.find((result) => result.status === 'rejected')
     if (failure) throw failure.reason
   }
@@ -159,10 +162,11 @@ export function createPipeline(deps: PipelineDeps): Pipeline {
 
   /** Keeps the gauges true and notices a log that stands still. */
   const measure = async (signal: AbortSignal): Promise<void> => {
+    // What is final was told when it became so: counting it would take a look at every submission.
     const [row] = await sql`
       select (select coalesce(max(index) + 1, 0) from submission)::bigint as settled,
-             (select coalesce(max(index) + 1, 0) from submission, cursor where settled_block <= final_number)::bigint as final,
-             (select coalesce(max(size), 0) from log_head)::bigint as logged,
+             coalesce((select final from feed), 0)::bigint as final,
+             coalesce((select size from log_head), 0)::bigint as logged,
              (select coalesce(max(size), 0) from anchor)::bigint as anchored`
     metrics.queues.set({ queue: 'searches' }, depth())
     metrics.queues.set({ queue: 'held_bytes' }, held())

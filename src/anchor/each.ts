@@ -1,14 +1,11 @@
 import type { PinnedRpc } from '../chain/rpc.ts'
-import { ChainError } from '../chain/source.ts'
+import { isUntrue } from '../chain/source.ts'
 
 /** An endpoint and what it answered. */
 export interface Answer<T> {
   readonly rpc: PinnedRpc
   readonly value: T
 }
-
-/** Codes of answers that cannot be true. */
-const WRONG: ReadonlySet<string> = new Set(['RPC_INCONSISTENT', 'HEADER_MISMATCH'])
 
 /**
  * Asks several endpoints the same at once; gives the answers of those that answered, in their order. One whose answer cannot be
@@ -24,7 +21,7 @@ export async function askEach<T>(
       try {
         return { rpc, value: await ask(rpc) }
       } catch (error) {
-        if (error instanceof ChainError && WRONG.has(error.code)) rpc.blame(error)
+        if (isUntrue(error)) rpc.blame(error)
         failures.push(error)
         return null
       }

@@ -18,6 +18,14 @@ export function bloomHas(bloom: Hex, bits: readonly number[]): boolean {
   return true
 }
 
+/** Share of the bits of `bloom` (256 bytes of 0x hex) that are set, 0 to 1: its third power is how often it says "maybe" of what is not in it. */
+export function bloomFill(bloom: Hex): number {
+  let set = 0
+  for (const digit of bloom.slice(2))
+    for (let bits = Number.parseInt(digit, 16); bits > 0; bits &= bits - 1) set++
+  return set / 2048
+}
+
 /** The bloom (256 bytes of 0x hex) of logs: what a header's `logsBloom` must be when these are all of its block's. */
 export function bloomOf(logs: Iterable<{ readonly address: Hex; readonly topics: readonly Hex[] }>): Hex {
   const digits = new Uint8Array(512)

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../core/clock.ts'
-import { type EvmBlock, getBlock, getBlocks, getFinalized, inconsistent } from './blocks.ts'
+import { type EvmBlock, getBlock, getBlocks, inconsistent } from './blocks.ts'
 import type { Contracts } from './decode.ts'
+import { type Final, Finality, type FinalityRule } from './finality.ts'
 import { Health } from './health.ts'
 import { readAhead } from './history.ts'
 import { evmChain } from './ids.ts'
@@ -23,7 +24,7 @@ export interface EvmSourceSettings extends Contracts {
   /** The first block of interest: the one that deployed the earlier of the two contracts. */
   readonly startBlock: number
   /** The chain's own `finalized` tag (the default), or how many blocks must stand on top of a final one. */
-  readonly finality?: 'finalized' | { readonly confirmations: number }
+  readonly finality?: FinalityRule
   /** Milliseconds between looks at the head, 250 unless told. `wake` looks at once. */
   readonly pollMs?: number
   /**
@@ -60,7 +61,6 @@ const WALK_BLOCKS = 64
 const RANGE_WORTH_BLOCKS = 32
 /** While history is read the head is looked at this often, in milliseconds. */
 const HEAD_EVERY_MS = 5_000
-
 /** This ends a walk, as do endpoints that all serve another chain; everything else is retried for ever. */
 const FATAL: ReadonlySet<string> = new Set(['REORG_BEYOND_FINALITY'])
 
@@ -71,11 +71,6 @@ const FATAL: ReadonlySet<string> = new Set(['REORG_BEYOND_FINALITY'])
  */
 export function createEvmSource(settings: EvmSourceSettings, deps: EvmSourceDeps): ChainSource {
   return new EvmSource(settings, deps)
-}
-
-interface Finality {
-  readonly number: number
-  readonly hash: string | null
 }
 
 const refOf = ({ number, hash, time }: BlockRef): BlockRef => ({ number, hash, time })
@@ -91,6 +86,7 @@ class EvmSource implements ChainSource {
   #from: PinnedRpc
   readonly #clock: Clock
   readonly #health: Health
+  readonly #finality: Finality
   readonly #report: (report: SourceReport) => void
   /** How much each endpoint answers at once. */
   readonly #widths = new Map<string, RangeWidth>()
@@ -99,7 +95,6 @@ class EvmSource implements ChainSource {
   #phase: SourceStatus['phase'] = 'idle'
   #head: BlockRef | null = null
   #known: KnownBlocks | null = null
-  #finalAt: { readonly head: string; readonly final: Finality } | null = null
   /** Since when the chain looks shorter than the tip. */
   #shorterSince: number | null = null
 
@@ -116,6 +111,12 @@ class EvmSource implements ChainSource {
       checkHashes: settings.checkHashes ?? true,
       checkBlooms: settings.checkBlooms ?? true,
     }
+    this.#finality = new Finality({
+      rpc: deps.rpc,
+      clock: this.#clock,
+      rule: settings.finality ?? 'finalized',
+      checkHash: this.#checks.checkHashes,
+    })
   }
 
   status(): SourceStatus {
@@ -176,7 +177,8 @@ class EvmSource implements ChainSource {
     const wake = () => this.wake()
     signal.addEventListener('abort', wake)
     try {
-      this.#known = this.#head = this.#finalAt = this.#shorterSince = null
+      this.#known = this.#head = this.#shorterSince = null
+      this.#finality.reset()
       while (!signal.aborted) {
         try {
           this.#now = this.#rpc.pin()
@@ -199,7 +201,7 @@ class EvmSource implements ChainSource {
     // What did not answer has been counted already; answers that contradict each other are found only here.
     this.#now.blame(error)
     // What was wrong may have been this.
-    this.#finalAt = null
+    this.#finality.failed()
     // What one endpoint asked for need not be waited for where there is another.
     const waitMs = this.#health.failed(error, this.#rpc.ready())
     this.#report({ kind: 'retry', error, failures: this.#health.failures, waitMs })
@@ -216,7 +218,7 @@ class EvmSource implements ChainSource {
     const now = this.#clock.now()
     if (now - this.#comparedAt < HEAD_EVERY_MS || this.#rpc.endpoints().length < 2) return
     this.#comparedAt = now
-    void this.#rpc.compareHeads(signal)
+    void this.#rpc.compareHeads({ signal, checkHash: this.#checks.checkHashes })
   }
 
   #succeeded(): void {
@@ -248,18 +250,23 @@ class EvmSource implements ChainSource {
     // Renewed before the look: a wake-up during it must not be lost.
     if (this.#wake.signal.aborted) this.#wake = new AbortController()
     const wake = this.#wake.signal
+    const began = this.#clock.now()
     this.#compareHeads(signal)
     const head = yield* this.#look(signal)
     // Asked for beside the walk, not before it: an event need not wait for the answer.
-    const finality = this.#finality(head, signal)
+    const finality = this.#finality.said(this.#now, head, signal)
     finality.catch(() => {})
 
     if (head.number - known.tip.number > RANGE_WORTH_BLOCKS) {
       const { number } = await finality
-      if (number - known.tip.number > RANGE_WORTH_BLOCKS) {
-        this.#phase = 'backfill'
-        yield* this.#backfill(known, number, signal)
-        return
+      const worth = (to: number) => to - known.tip.number > RANGE_WORTH_BLOCKS
+      if (worth(number)) {
+        const { upTo, alone } = await this.#finality.ofHistory(this.#now, number, signal)
+        if (worth(upTo)) {
+          this.#phase = 'backfill'
+          yield* this.#backfill(known, upTo, alone, signal)
+          return
+        }
       }
     }
     this.#phase = 'live'
@@ -271,8 +278,11 @@ class EvmSource implements ChainSource {
     } else yield* this.#fork(known, signal)
     yield* this.#finalise(known, await finality, signal)
     this.#succeeded()
-    if (known.tip.number >= head.number && !signal.aborted)
-      await this.#clock.sleep(this.#settings.pollMs ?? 250, wake)
+    if (known.tip.number < head.number || signal.aborted) return
+    // From look to look, not from the end of one to the next: what this look took is not waited for again, but for a rest after a slow one.
+    const pollMs = this.#settings.pollMs ?? 250
+    const rest = began + pollMs - this.#clock.now()
+    await this.#clock.sleep(Math.min(Math.max(rest, pollMs / 4), pollMs), wake)
   }
 
   async *#look(signal: AbortSignal): AsyncGenerator<ChainStep, EvmBlock, undefined> {
@@ -285,26 +295,17 @@ class EvmSource implements ChainSource {
     return head
   }
 
-  /** The last final block as of `head`; its hash is null where only its height is known. Asked once for each head. */
-  async #finality(head: EvmBlock, signal: AbortSignal): Promise<Finality> {
-    const finality = this.#settings.finality ?? 'finalized'
-    if (finality !== 'finalized') return { number: head.number - finality.confirmations, hash: null }
-    if (this.#finalAt?.head === head.hash) return this.#finalAt.final
-    const block = await getFinalized(this.#now, { signal, tries: 1, checkHash: this.#checks.checkHashes })
-    const final = block ?? { number: -1, hash: null }
-    this.#finalAt = { head: head.hash, final }
-    return final
-  }
-
-  /** Reads final history up to `to` by ranges. */
+  /** Reads final history up to `to` by ranges, from the endpoint in use alone if told so. */
   async *#backfill(
     known: KnownBlocks,
     to: number,
+    alone: boolean,
     signal: AbortSignal,
   ): AsyncGenerator<ChainStep, void, undefined> {
     let looked = this.#clock.now()
+    const from = this.#now
     const read = () => {
-      const rpc = this.#rpc.pin({ spread: true })
+      const rpc = alone ? from : this.#rpc.pin({ spread: true })
       return { context: { ...this.#checks, rpc }, width: this.#widthOf(rpc.endpoint()) }
     }
     const runs = readAhead(read, known.tip.number + 1, to, {
@@ -405,22 +406,30 @@ class EvmSource implements ChainSource {
       throw inconsistent(`the endpoint contradicts itself about what follows block ${from.number}`)
     if (to) known.cutAbove(to)
     else {
-      to = this.#newFloor(known, seen)
+      to = await this.#newFloor(known, seen, signal)
       known.restart(to)
     }
     this.#shorterSince = null
+    this.#finality.forked()
     this.#report({ kind: 'reorg', from, to })
     yield { kind: 'rollback', to }
   }
 
   /** Where to begin again when not even the floor is on the chain, which has `seen` at its height. */
-  #newFloor(known: KnownBlocks, seen: BlockRef | null): BlockRef {
+  async #newFloor(known: KnownBlocks, seen: BlockRef | null, signal: AbortSignal): Promise<BlockRef> {
     const { floor, final } = known
     if (!seen)
       throw inconsistent(
         `the endpoint does not have block ${floor.number} yet, which was indexed; it is behind`,
       )
     if (!final) return refOf(seen)
+    // One alone cannot say so, as long as another still has what was final, or may have it: one that goes on not answering is left out.
+    const others = this.#rpc.usable().filter((rpc) => rpc.endpoint() !== this.#now.endpoint())
+    const options = { signal, tries: 1, checkHash: false }
+    const had = await Promise.allSettled(others.map((rpc) => getBlock(rpc, final.number, options)))
+    signal.throwIfAborted()
+    if (had.some((one) => one.status === 'rejected' || one.value?.hash === final.hash))
+      throw inconsistent(`final block ${final.number} is another one here, which no other endpoint confirms`)
     throw new ChainError(
       'REORG_BEYOND_FINALITY',
       `block ${final.number} was final as ${final.hash} and is ${seen.hash} now`,
@@ -434,7 +443,7 @@ class EvmSource implements ChainSource {
   /** Moves finality up to where the chain says, as far as the tip. */
   async *#finalise(
     known: KnownBlocks,
-    final: Finality,
+    final: Final,
     signal: AbortSignal,
   ): AsyncGenerator<ChainStep, void, undefined> {
     const same = known.at(final.number)
@@ -444,8 +453,13 @@ class EvmSource implements ChainSource {
     }
     // Above the tip the chain's final block says nothing of ours, until the walk has connected them.
     const upTo = final.number > known.tip.number ? undefined : known.newestUpTo(final.number)
-    if (!upTo) return
-    known.settle(upTo)
-    yield { kind: 'final', upTo }
+    // Confirmations stand on a head that connects; a tag is only a word.
+    const backed =
+      upTo && final.hash !== null
+        ? known.newestUpTo(this.#finality.ofTip(this.#now, final.number, known, signal))
+        : upTo
+    if (!backed) return
+    known.settle(backed)
+    yield { kind: 'final', upTo: backed }
   }
 }

@@ -1,9 +1,9 @@
 import type { Hex } from '../core/bytes.ts'
 import { type EvmBlock, getBlocks, getLogs, inconsistent } from './blocks.ts'
-import { bloomOf } from './bloom.ts'
+import { bloomFill, bloomOf } from './bloom.ts'
 import type { RawLog } from './decode.ts'
 import { RangeWidth } from './range.ts'
-import { allows, askAgain, type ReadContext, withEvents } from './read.ts'
+import { allows, askAgain, provenLogs, type ReadContext, withEvents } from './read.ts'
 import type { PinnedRpc } from './rpc.ts'
 import { type ChainBlock, ChainError } from './source.ts'
 
@@ -14,6 +14,12 @@ export interface HistoryRun {
   /** Where it was read. */
   readonly rpc: PinnedRpc
 }
+
+/**
+ * A "maybe" of a bloom with no more of its bits set is wrong once in 64 times at most: against it an empty answer has to be proved, whoever gives it.
+ * Of a fuller one it says little, and receipts of such blocks are large.
+ */
+const TELLING_FILL = 1 / 4
 
 export type SplitReport = (range: { from: number; to: number; error: ChainError }) => void
 
@@ -109,8 +115,9 @@ async function assemble(
 
 /**
  * Asks once more, by hash, for the logs of each contract that a block's bloom allows and the range's answer had none of; and for
- * all of the last block that it had logs of, unless they give that block's bloom: an answer that was cut short ends there. What
- * is found so is put into `byBlock`. Throws `RPC_INCONSISTENT` where the second answer has less.
+ * all of the last block that it had logs of, unless they give that block's bloom: an answer that was cut short ends there. Where there
+ * still are none of a contract, and the bloom is telling, the block's receipts decide. What is found so is put into `byBlock`. Throws
+ * `RPC_INCONSISTENT` where the second answer has less, and what {@link provenLogs} throws.
  */
 async function settleDoubts(
   context: ReadContext,
@@ -132,7 +139,7 @@ async function settleDoubts(
   const answers = await askAgain(context, doubts, signal)
   for (const [i, { block, addresses }] of doubts.entries()) {
     const logs = byBlock.get(block.number) ?? []
-    const again = answers[i] as RawLog[]
+    const again = await proveAbsence(context, block, addresses, answers[i] as RawLog[], signal)
     if (again.length < logs.filter((log) => addresses.includes(log.address)).length)
       throw inconsistent(
         `the endpoint has fewer logs of block ${block.number} by its hash than by its number`,
@@ -143,6 +150,24 @@ async function settleDoubts(
       merged.sort((a, b) => Number(a.logIndex) - Number(b.logIndex)),
     )
   }
+}
+
+/** `logs` of a block, or those that its receipts hold where a telling bloom contradicts that one of `addresses` has none. */
+async function proveAbsence(
+  { rpc }: ReadContext,
+  block: EvmBlock,
+  addresses: readonly Hex[],
+  logs: RawLog[],
+  signal: AbortSignal,
+): Promise<RawLog[]> {
+  const has = (address: Hex) => logs.some((log) => log.address === address)
+  if (addresses.every(has) || bloomFill(block.logsBloom) > TELLING_FILL) return logs
+  const other = rpc.elsewhere()
+  const all = await provenLogs(other ? [rpc, other] : [rpc], block, signal)
+  const proved = all.filter((log) => addresses.includes(log.address))
+  if (proved.length > logs.length)
+    rpc.blame(inconsistent(`${rpc.endpoint()} has fewer logs of block ${block.number} than its receipts`))
+  return proved
 }
 
 /**

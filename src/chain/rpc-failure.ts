@@ -7,6 +7,24 @@ const TOO_MUCH =
 /** The same words are used for request budgets; asking for less does not help there. */
 const TOO_OFTEN =
   /too many requests|rate ?-?limit|requests? (per|count|rate)|per second|capacity|credits|throughput/i
+/** What is asked of a block's state. */
+const OF_STATE: ReadonlySet<string> = new Set([
+  'eth_call',
+  'eth_estimateGas',
+  'eth_getBalance',
+  'eth_getCode',
+  'eth_getProof',
+  'eth_getStorageAt',
+  'eth_getTransactionCount',
+])
+/**
+ * How endpoints say that they do not have the state of a block: geth, bor ("missing trie node", "historical state … is not available"), reth
+ * ("state at block #… is pruned", "exceeds maximum proof window"), Nethermind ("No state available for block"), Besu ("World state
+ * unavailable"), Erigon ("old data not available due to pruning", "requested block is too old"), anvil ("BlockOutOfRange"), and providers who
+ * sell archives.
+ */
+const NO_STATE =
+  /missing trie node|no state available|\bstate\b.*\b(un|not )available|\bstate\b.*\bpruned|state pruning|due to pruning|state histories|proof window|block is too old|first available state|proofs are available only|block ?out ?of ?range|\barchiv(e|al)\b/i
 /** How nodes say that a call ends in a revert: geth's code, or the words alone. */
 const REVERTED = { code: 3, text: /execution reverted|vm exception.*revert/i } as const
 /** JSON-RPC and EIP-1474 codes that the same call meets every time: parse, request, method, params, unsupported. */
@@ -87,6 +105,16 @@ export function rpcFailure(thrown: unknown, request: FailedRequest): ChainError 
     const revert = code === REVERTED.code || REVERTED.text.test(text)
     // Neither a call that reverts nor a transaction that is not taken says anything against the endpoint.
     const answered = revert || request.method === 'eth_sendRawTransaction'
+    if (!often && !answered && OF_STATE.has(request.method) && NO_STATE.test(text)) {
+      return new ChainError(
+        'RPC_REFUSED',
+        `${request.endpoint} does not have the state for ${request.method}: ${text}`,
+        {
+          hint: 'ask for a newer block, or add an endpoint that keeps the state of all blocks (an archive node)',
+          details: { ...base, code, noState: true },
+        },
+      )
+    }
     return new ChainError('RPC_REFUSED', `${request.endpoint} refuses ${request.method}: ${text}`, {
       hint: often
         ? 'the request budget is used up; add endpoints or poll less often'
@@ -105,6 +133,10 @@ export function rpcFailure(thrown: unknown, request: FailedRequest): ChainError 
     details: { ...base, ...(typeof status === 'number' && { status }), ...retryAfter(links) },
   })
 }
+
+/** Whether an endpoint said that it does not have a block's state, which another may have. */
+export const lacksState = (error: unknown): boolean =>
+  error instanceof ChainError && error.details['noState'] === true
 
 /** What a contract gave back when it reverted, as 0x hex; `0x` where the endpoint does not say. */
 function revertData(links: readonly Link[]): Hex {

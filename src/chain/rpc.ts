@@ -3,7 +3,9 @@ import type { Clock } from '../core/clock.ts'
 import { systemClock } from '../core/clock.ts'
 import { backoffMs } from './backoff.ts'
 import { EndpointHealth, type EndpointStatus, FIT } from './endpoint.ts'
-import { rpcFailure } from './rpc-failure.ts'
+import { type CompareOptions, Heads } from './heads.ts'
+import { readRpcAddress } from './rpc-address.ts'
+import { lacksState, rpcFailure } from './rpc-failure.ts'
 import { ChainError } from './source.ts'
 
 export interface RpcSettings {
@@ -86,6 +88,8 @@ export interface RpcPool extends Rpc {
   pin(options?: { spread?: boolean }): PinnedRpc
   /** One pin for each endpoint, in their order. */
   all(): PinnedRpc[]
+  /** One pin for each endpoint that can be asked now, late or not, in their order. */
+  usable(): PinnedRpc[]
   /** One pin for each endpoint that is well and not behind, in their order; where none is, for the one that comes back first. */
   well(): PinnedRpc[]
   endpoints(): EndpointStatus[]
@@ -93,17 +97,17 @@ export interface RpcPool extends Rpc {
   ready(): boolean
   /** Whether every endpoint was found to serve another chain. */
   foreign(): boolean
-  /** Asks all endpoints that are well for their newest block at once, so that one that lags is noticed. Never throws. */
-  compareHeads(signal?: AbortSignal): Promise<void>
+  /**
+   * Asks all endpoints that are well for their newest block at once, so that one that lags is noticed. A height is only a number: who is far
+   * ahead of another has to show the block, or is left. Never throws.
+   */
+  compareHeads(options?: CompareOptions): Promise<void>
 }
 
 const DEFAULTS = { timeoutMs: 10_000, batchSize: 50, maxBodyBytes: 10 * 1024 * 1024, inFlight: 16 } as const
 const LARGE_BODY_BYTES = 128 * 1024 * 1024
 /** Requests in flight at once where batches are off. */
 const UNBATCHED_AT_ONCE = 8
-/** Blocks by which an endpoint may be behind the others, twice in a row, before it is left. */
-const LAG_BLOCKS = 5
-
 type Request = (call: RpcCall, options: { signal?: AbortSignal }) => Promise<unknown>
 
 interface Endpoint {
@@ -117,35 +121,6 @@ interface Endpoint {
   checked: boolean
   /** The last check found another chain. */
   foreign: ChainError | null
-}
-
-/** Host and port of an address, its own limits, and the address without them. */
-function readUrl(text: string): { url: string; host: string; own: URLSearchParams } {
-  try {
-    const url = new URL(text)
-    const own = new URLSearchParams(url.hash.slice(1))
-    url.hash = ''
-    return { url: own.size > 0 ? url.href : text, host: url.host, own }
-  } catch {
-    throw new ChainError('RPC_UNREACHABLE', 'an RPC address is not a URL', {
-      hint: 'set it to something like http://127.0.0.1:8545',
-    })
-  }
-}
-
-function limitsOf(own: URLSearchParams, host: string, settings: RpcSettings) {
-  const read = (name: string, most: number): number | undefined => {
-    const text = own.get(name)
-    if (text === null) return undefined
-    if (/^[1-9][0-9]{0,6}$/.test(text) && Number(text) <= most) return Number(text)
-    throw new ChainError('RPC_UNREACHABLE', `the ${name} of ${host} is not a number from 1 to ${most}`, {
-      hint: 'write it as https://host/#per-second=25&in-flight=4',
-    })
-  }
-  return {
-    perSecond: read('per-second', 1_000_000) ?? settings.perSecond ?? null,
-    inFlight: read('in-flight', 1_000) ?? settings.inFlight ?? DEFAULTS.inFlight,
-  }
 }
 
 /** Opens no connection by itself. Throws `RPC_UNREACHABLE` where `urls` is empty or holds something that is no URL. */
@@ -162,7 +137,10 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
   }
   const hosts = new Map<string, number>()
   const endpoints = settings.urls.map((text): Endpoint => {
-    const { url, host, own } = readUrl(text)
+    const { url, host, budget } = readRpcAddress(text, {
+      perSecond: settings.perSecond ?? null,
+      inFlight: settings.inFlight ?? DEFAULTS.inFlight,
+    })
     const batch = batchSize > 1 && { batch: { batchSize, wait: 0 } }
     // Two addresses of one host differ in what must not be shown.
     const seen = (hosts.get(host) ?? 0) + 1
@@ -170,7 +148,7 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     const name = seen === 1 ? host : `${host} (${seen})`
     return {
       url,
-      health: new EndpointHealth(name, limitsOf(own, host, settings), clock, random),
+      health: new EndpointHealth(name, budget, clock, random),
       single: open(url, { maxResponseBodySize: maxBodyBytes }),
       batched: open(url, { maxResponseBodySize: maxBodyBytes, ...batch }),
       large: open(url, { maxResponseBodySize: LARGE_BODY_BYTES }),
@@ -180,6 +158,7 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
   })
   if (endpoints.length === 0)
     throw new ChainError('RPC_UNREACHABLE', 'no RPC address is set', { hint: 'set at least one RPC URL' })
+  const heads = new Heads(endpoints.length)
 
   const failed = (endpoint: Endpoint, error: ChainError, calls: number) => {
     if (counted.has(error)) return
@@ -192,6 +171,7 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     counted.add(error)
     endpoint.checked = false
     endpoint.health.lied(error)
+    heads.pardon(endpoint.health)
   }
 
   const request = async <T>(
@@ -222,6 +202,8 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     } catch (cause) {
       if (signal?.aborted) throw signal.reason
       const error = rpcFailure(cause, { method, endpoint: health.name, url: endpoint.url })
+      // What it does not keep is never held against it.
+      if (lacksState(error)) counted.add(error)
       // A range that is too long is no fault of the endpoint's, but one that does not answer may hang altogether.
       if (error.code === 'RPC_RANGE' ? error.details['timeout'] === true : error.retryable)
         failed(endpoint, error, calls)
@@ -282,9 +264,9 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     return number
   }
 
-  /** The endpoint to ask now. */
-  const choose = (spread: boolean, not?: Endpoint): Endpoint => {
-    const others = endpoints.filter((endpoint) => endpoint !== not)
+  /** The endpoint to ask now; one of `not` only where there is no other. */
+  const choose = (spread: boolean, not: ReadonlySet<Endpoint> = new Set()): Endpoint => {
+    const others = endpoints.filter((endpoint) => !not.has(endpoint))
     const list = others.length > 0 ? others : endpoints
     if (endpoints.length > 1) for (const endpoint of list) if (endpoint.health.due) void tryAgain(endpoint)
     const usable = list.filter(({ health }) => health.usable)
@@ -307,8 +289,10 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
   ): Promise<T> => {
     const signal = options.signal ? { signal: options.signal } : {}
     const tries = options.tries ?? 3
+    /** Those that do not have the state that is asked for, and what the first of them said. */
+    const lacking = new Map<Endpoint, ChainError>()
     for (let attempt = 1; ; attempt++) {
-      const endpoint = pinned ?? choose(false)
+      const endpoint = pinned ?? choose(false, new Set(lacking.keys()))
       try {
         await check(endpoint, signal)
         const result = await work(endpoint)
@@ -317,12 +301,20 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
         return result
       } catch (error) {
         if (!(error instanceof ChainError)) throw error
-        const others = pinned === null && endpoints.some((other) => other.foreign === null)
-        const elsewhere = error.code === 'CHAIN_MISMATCH' && others
-        const retry = (error.retryable && error.code !== 'RPC_RANGE') || elsewhere
-        if (!retry) throw error
-        if (attempt >= tries + (elsewhere ? endpoints.length : 0)) throw error
-        const next = pinned ?? choose(false)
+        const lacks = lacksState(error)
+        // One that stands for many, behind a balancer, may have it a moment later.
+        const again = lacks && endpoints.length === 1
+        if (lacks && !again) lacking.set(endpoint, error)
+        const elsewhere =
+          pinned === null &&
+          !again &&
+          (lacks || error.code === 'CHAIN_MISMATCH') &&
+          endpoints.some((other) => other.foreign === null && !lacking.has(other))
+        const retry = elsewhere || again || (error.retryable && error.code !== 'RPC_RANGE')
+        const [lack = error] = lacking.values()
+        if (!retry) throw error.code === 'CHAIN_MISMATCH' ? lack : error
+        if (attempt >= tries + lacking.size + (elsewhere ? endpoints.length : 0)) throw error
+        const next = pinned ?? choose(false, new Set(lacking.keys()))
         if (next !== endpoint && next.health.usable) continue
         await clock.sleep(backoffMs(attempt, random, retryAfterMs(error)), options.signal)
       }
@@ -355,7 +347,7 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     ...rpcOf(endpoint),
     blame: (error) => lied(endpoint, error),
     elsewhere: () => {
-      const other = choose(false, endpoint)
+      const other = choose(false, new Set([endpoint]))
       return other !== endpoint && other.health.usable ? pin(other) : null
     },
   })
@@ -363,6 +355,7 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     ...rpcOf(null),
     pin: ({ spread = false } = {}) => pin(choose(spread)),
     all: () => endpoints.map(pin),
+    usable: () => endpoints.filter(({ health }) => health.usable).map(pin),
     well: () => {
       const first = choose(false)
       const others = endpoints.filter(({ health }) => health.usable && !health.lagging)
@@ -371,23 +364,20 @@ export function createRpc(settings: RpcSettings, deps: RpcDeps = {}): RpcPool {
     endpoints: () => endpoints.map(({ health }) => health.status()),
     ready: () => endpoints.some(({ health }) => health.usable),
     foreign: () => endpoints.every(({ foreign }) => foreign !== null),
-    async compareHeads(signal) {
+    compareHeads(options) {
+      // Those that were left alone are tried again.
       choose(false)
-      const asked = endpoints.filter(({ health }) => health.usable)
-      const heads = await Promise.all(
-        asked.map((endpoint) =>
-          check(endpoint, signal ? { signal } : {})
-            .then(() => newestOf(endpoint, signal))
-            .catch(() => null),
-        ),
-      )
-      const known = heads.filter((head) => head !== null).sort((a, b) => b - a)
-      // Of three and more, one alone cannot make all others look late.
-      const best = known[known.length > 2 ? 1 : 0] ?? -1
-      asked.forEach(({ health }, i) => {
-        const head = heads[i]
-        if (typeof head === 'number') health.compared(head < best - LAG_BLOCKS)
-      })
+      const parties = endpoints
+        .filter(({ health }) => health.usable)
+        .map((endpoint) => ({
+          rpc: pin(endpoint),
+          health: endpoint.health,
+          newest: async (signal?: AbortSignal) => {
+            await check(endpoint, signal ? { signal } : {})
+            return newestOf(endpoint, signal)
+          },
+        }))
+      return heads.compare(parties, options)
     },
   }
 }

@@ -198,6 +198,7 @@ export interface ChainSource {
  * - `CHAIN_MISMATCH`: the endpoint serves another chain than the one configured.
  * - `RPC_UNREACHABLE`: no answer, or not JSON-RPC (time-out, connection, HTTP status). Retryable.
  * - `RPC_REFUSED`: the endpoint answered with a JSON-RPC error. Retryable only where the error is a limit or its own fault.
+ *   Not retryable with `noState` in its details: no endpoint that was asked has the state of that block.
  * - `RPC_RANGE`: the answer was too big, took too long or was refused for its size: ask for less.
  * - `RPC_INCONSISTENT`: answers contradict each other or the block's own hash or bloom. Retryable.
  * - `EVENT_MALFORMED`: a log of a known event does not decode.
@@ -228,3 +229,8 @@ export class ChainError extends DunesError {
     super(code, message, { exitCode: 3, ...options })
   }
 }
+
+const UNTRUE: ReadonlySet<ChainErrorCode> = new Set(['RPC_INCONSISTENT', 'HEADER_MISMATCH'])
+/** Whether an error says that an answer cannot be true. */
+export const isUntrue = (error: unknown): error is ChainError =>
+  error instanceof ChainError && UNTRUE.has(error.code)

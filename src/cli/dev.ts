@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { pino } from 'pino'
 import { privateKeyToAccount } from 'viem/accounts'
 import { type Devnet, removeDevnet, startDevnet, writeDevnetFile } from '../../anvil/devnet.ts'
 import { type Fleet, openFleet, startFleet } from '../../anvil/fleet.ts'
@@ -10,7 +9,7 @@ import { compose, type Running } from '../compose.ts'
 import { type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
 import { tryLock } from '../core/lock.ts'
-import { createLogger, type Logger } from '../core/logger.ts'
+import { createLogger, type Logger, openLog } from '../core/logger.ts'
 import { createMetrics } from '../core/metrics.ts'
 import { createKeys } from '../keys.ts'
 import { readStatus } from '../service/status.ts'
@@ -41,7 +40,7 @@ export const dev: Action = async (call, _args, options) => {
     })
   }
   const begun = clock.now()
-  const log = openLog(join(config.dataDir, 'dev.log'))
+  const log = openDevLog(join(config.dataDir, 'dev.log'))
   const logger = createLogger(config.logLevel, log)
   const progress = (what: string, ms: number) =>
     call.note(`  ${what.padEnd(14)}${(ms / 1000).toFixed(1)} s\n`)
@@ -67,16 +66,15 @@ export const dev: Action = async (call, _args, options) => {
     if (!signal.aborted) throw error
     call.note('Stopped while starting.\n')
   } finally {
-    log.flushSync()
     lock.release()
   }
   return undefined
 }
 
 /** Where a devnet's log goes, so that the screen stays one screen. */
-function openLog(path: string): ReturnType<typeof pino.destination> {
+function openDevLog(path: string): ReturnType<typeof openLog> {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES) rmSync(path)
-  return pino.destination({ dest: path, mkdir: true, sync: true })
+  return openLog(path)
 }
 
 interface Parts {

@@ -22,7 +22,8 @@ export async function checkEdges(db: Snapshot, findings: Findings): Promise<numb
       union all
       select u.id, 7, (
         select e.id from submission e
-        where e.contributor = u.contributor and e.signed_sha256 = u.signed_sha256 and e.verdict = 'accepted' and e.index < u.index
+        where e.sensor = u.sensor and (e.judgement -> 'read' ->> 'firstTimestamp') collate "C" = u.judgement -> 'read' ->> 'firstTimestamp'
+          and e.signed_sha256 = u.signed_sha256 and e.contributor = u.contributor and e.verdict = 'accepted' and e.index < u.index
         order by e.index limit 1), u.settled_block
       from submission u where u.reason = 'DUPLICATE')
     select coalesce(e.src, g.src)::text as src, coalesce(e.kind, g.kind) as kind, coalesce(e.dst, g.dst)::text as dst,

@@ -155,13 +155,17 @@ export class Rejudge {
   /** Indices of accepted submissions that repeat an earlier accepted one of their contributor. */
   async #repeats(judged: readonly Judged[]): Promise<Set<number>> {
     const accepted = judged.filter(({ verdict }) => verdict?.reason === null)
+    // Sensor and time say where to look; contributor and hash are what counts.
     const rows = await this.#context.db`
       select e.index::float8 as index from unnest(${accepted.map(({ joined }) => numberOf(joined.u['index']))}::bigint[],
         ${accepted.map(({ joined }) => numberOf(joined.u['contributor']))}::bigint[],
-        ${accepted.map(({ verdict }) => verdict?.read?.signedBytesSha256.slice(2) ?? '')}::text[]) as e(index, contributor, signed)
+        ${accepted.map(({ joined }) => numberOf(joined.u['sensor']))}::bigint[],
+        ${accepted.map(({ verdict }) => verdict?.read?.firstTimestamp ?? '')}::text[],
+        ${accepted.map(({ verdict }) => verdict?.read?.signedBytesSha256.slice(2) ?? '')}::text[])
+        as e(index, contributor, sensor, first_timestamp, signed)
       where exists (
-        select from submission u where u.contributor = e.contributor and u.signed_sha256 = decode(e.signed, 'hex')
-          and u.verdict = 'accepted' and u.index < e.index)`
+        select from submission u where u.sensor = e.sensor and (u.judgement -> 'read' ->> 'firstTimestamp') collate "C" = e.first_timestamp
+          and u.signed_sha256 = decode(e.signed, 'hex') and u.contributor = e.contributor and u.verdict = 'accepted' and u.index < e.index)`
     return new Set(rows.map((row) => row['index']))
   }
 

@@ -2,7 +2,7 @@ import type { TransactionSql } from 'postgres'
 import type { ChainBlock, ChainEventOf, ChainEventType } from '../chain/source.ts'
 import { type Hex, toHex } from '../core/bytes.ts'
 import { DunesError } from '../core/error.ts'
-import { type Cell, type Columns, insertRows, isCopied, sendTogether } from './insert.ts'
+import type { Cell, Columns } from './insert.ts'
 import { EDGE, OUTCOMES } from './schema.ts'
 
 /** An event with the block that it stands in. */
@@ -20,7 +20,7 @@ export const inconsistent = (what: string): DunesError =>
 /** Sensor and dataset of the submissions that were settled, by their index. */
 export type SettledNames = ReadonlyMap<number, { sensor: string; dataset: string }>
 
-const SUBMISSION: Columns = {
+export const SUBMISSION: Columns = {
   id: 'int8',
   submission_id: 'hex',
   contributor: 'int8',
@@ -48,7 +48,7 @@ const SUBMISSION: Columns = {
   settled_tx: 'hex',
   settled_time: 'int8',
 }
-const ATTESTATION: Columns = {
+export const ATTESTATION: Columns = {
   submission: 'int8',
   validator: 'int8',
   valid: 'bool',
@@ -73,41 +73,76 @@ const settlementOf = (e: Placed<'settled'>): Cell[] => [
 ]
 const PENDING: Cell[] = Array.from({ length: 10 }, () => null)
 
-/**
- * Adds submissions, attestations and settlements of a run of blocks within `tx`. A submission that is settled in the same run is
- * written once, as most are while history is read. Answers the names that belong to each settled index. Throws `GRAPH_INCONSISTENT`
- * where an event refers to what is not there, or where the registry's running index has a hole.
- */
-export async function applySubmissions(
+/** What a run of blocks says of submissions. */
+export interface SubmissionEvents {
+  readonly submitted: readonly Placed<'submitted'>[]
+  readonly attested: readonly Placed<'attested'>[]
+  readonly settled: readonly Placed<'settled'>[]
+}
+
+/** What is there already of what a run refers to. */
+interface Known {
+  readonly contributors: ReadonlyMap<Hex, number>
+  readonly sensors: ReadonlyMap<string, { id: number; dataset: number }>
+  /** Internal ids for the run's own submissions. */
+  readonly fresh: readonly number[]
+  /** Submissions of earlier runs. */
+  readonly submissions: ReadonlyMap<Hex, { id: number; sensor: string; dataset: string }>
+  /** The index that is due. */
+  readonly next: number
+}
+
+/** Reads what {@link submissionRows} needs, in one round trip. */
+export async function readKnown(
   tx: TransactionSql,
-  submitted: readonly Placed<'submitted'>[],
-  attested: readonly Placed<'attested'>[],
-  settled: readonly Placed<'settled'>[],
-): Promise<SettledNames> {
-  if (submitted.length + attested.length + settled.length === 0) return new Map()
-  const here = new Map(submitted.map((event) => [event.id, event]))
+  { submitted, attested, settled }: SubmissionEvents,
+): Promise<Known> {
+  const here = new Set(submitted.map(({ id }) => id))
   const earlier = new Set([...attested, ...settled].flatMap(({ id }) => (here.has(id) ? [] : [id])))
   const accounts = new Set([...submitted.map((e) => e.contributor), ...attested.map((e) => e.validator)])
-  const sensors = new Set(submitted.map((e) => e.sensor))
-  // Sent together: they wait for one answer.
-  const [contributorIds, sensorIds, fresh, known, next] = await Promise.all([
+  const sensorNames = new Set(submitted.map((e) => e.sensor))
+  const [contributors, sensors, fresh, submissions, next] = await Promise.all([
     readContributors(tx, [...accounts]),
-    readSensors(tx, [...sensors]),
+    readSensors(tx, [...sensorNames]),
     drawIds(tx, submitted.length),
     readSubmissions(tx, [...earlier]),
     settled.length > 0 ? readNextIndex(tx) : 0,
   ])
+  return { contributors, sensors, fresh, submissions, next }
+}
+
+/** The rows that a run of blocks adds, in the order of their tables' columns. */
+interface SubmissionRows {
+  readonly submissions: Cell[][]
+  readonly attestations: Cell[][]
+  readonly edges: Cell[][]
+  /** Settlements of submissions that are there already. */
+  readonly earlier: Placed<'settled'>[]
+  readonly names: SettledNames
+}
+
+/**
+ * The rows that submissions, attestations and settlements of a run become. A submission that is settled in the same run is written once, as
+ * most are while history is read. Throws `GRAPH_INCONSISTENT` where an event refers to what is not there, or where the registry's running
+ * index has a hole.
+ */
+export function submissionRows(
+  known: Known,
+  { submitted, attested, settled }: SubmissionEvents,
+): SubmissionRows {
+  const here = new Map(submitted.map((event) => [event.id, event]))
+  const { contributors, sensors, fresh, next } = known
   settled.forEach((event, i) => {
     if (event.index !== next + i)
       throw inconsistent(`settled index ${event.index} came where ${next + i} was due`)
   })
   const settlements = new Map(settled.map((event) => [event.id, event]))
-  const ids = new Map(known)
+  const ids = new Map([...known.submissions].map(([submission, { id }]) => [submission, id]))
   const edges: Cell[][] = []
-  const rows = submitted.map((e, i): Cell[] => {
+  const submissions = submitted.map((e, i): Cell[] => {
     const id = fresh[i] as number
-    const contributor = contributorIds.get(e.contributor)
-    const sensor = sensorIds.get(e.sensor)
+    const contributor = contributors.get(e.contributor)
+    const sensor = sensors.get(e.sensor)
     if (contributor === undefined || sensor === undefined)
       throw inconsistent('a submission refers to an unknown contributor or sensor')
     ids.set(e.id, id)
@@ -138,28 +173,22 @@ export async function applySubmissions(
   if (settlements.size !== settled.length) throw inconsistent('a submission was settled twice')
   const attestations = attested.map((e): Cell[] => {
     const submission = ids.get(e.id)
-    const validator = contributorIds.get(e.validator)
+    const validator = contributors.get(e.validator)
     if (submission === undefined || validator === undefined)
       throw inconsistent('an attestation refers to an unknown submission or validator')
     edges.push([validator, e.valid ? EDGE.confirmed : EDGE.disputed, submission, e.block.number])
     return [submission, validator, e.valid, e.block.number, e.logIndex, e.tx]
   })
-  const [names] = await sendTogether([rows, attestations, edges].some(isCopied), [
-    () =>
-      settleEarlier(
-        tx,
-        settled.filter(({ id }) => !here.has(id)),
-      ),
-    () => insertRows(tx, 'submission', SUBMISSION, rows),
-    () => insertRows(tx, 'attestation', ATTESTATION, attestations),
-    () => insertRows(tx, 'edge', EDGE_COLUMNS, edges),
-  ])
+  const names = new Map<number, { sensor: string; dataset: string }>()
   for (const { id, index } of settled) {
-    const event = here.get(id)
-    if (event) names.set(index, { sensor: event.sensor, dataset: event.dataset })
+    const of = here.get(id) ?? known.submissions.get(id)
+    if (!of) throw inconsistent(UNKNOWN_SETTLED)
+    names.set(index, { sensor: of.sensor, dataset: of.dataset })
   }
-  return names
+  return { submissions, attestations, edges, earlier: settled.filter(({ id }) => !here.has(id)), names }
 }
+
+const UNKNOWN_SETTLED = 'a settlement refers to an unknown or already settled submission'
 
 const bare = (hex: Hex): string => hex.slice(2)
 
@@ -187,12 +216,18 @@ async function drawIds(tx: TransactionSql, count: number): Promise<number[]> {
   return rows.map((row) => row['id'] as number)
 }
 
-async function readSubmissions(tx: TransactionSql, ids: readonly Hex[]): Promise<Map<Hex, number>> {
+async function readSubmissions(
+  tx: TransactionSql,
+  ids: readonly Hex[],
+): Promise<Map<Hex, { id: number; sensor: string; dataset: string }>> {
   if (ids.length === 0) return new Map()
   const rows = await tx`
-    select s.id, s.submission_id from unnest(${ids.map(bare)}::text[]) as e(id)
-    join submission s on s.submission_id = decode(e.id, 'hex')`
-  return new Map(rows.map((row) => [toHex(row['submission_id']), row['id']]))
+    select u.id, u.submission_id, s.name as sensor, d.name as dataset
+    from unnest(${ids.map(bare)}::text[]) as e(id) join submission u on u.submission_id = decode(e.id, 'hex')
+    join sensor s on s.id = u.sensor join dataset d on d.id = u.dataset`
+  return new Map(
+    rows.map(({ id, submission_id, sensor, dataset }) => [toHex(submission_id), { id, sensor, dataset }]),
+  )
 }
 
 async function readNextIndex(tx: TransactionSql): Promise<number> {
@@ -200,13 +235,10 @@ async function readNextIndex(tx: TransactionSql): Promise<number> {
   return row?.['next'] as number
 }
 
-/** Settles submissions of earlier runs; answers the names that belong to each index. */
-async function settleEarlier(
-  tx: TransactionSql,
-  events: readonly Placed<'settled'>[],
-): Promise<Map<number, { sensor: string; dataset: string }>> {
-  if (events.length === 0) return new Map()
-  const rows = await tx`
+/** Settles submissions of earlier runs. Throws `GRAPH_INCONSISTENT` where one is settled already. */
+export async function settleEarlier(tx: TransactionSql, events: readonly Placed<'settled'>[]): Promise<void> {
+  if (events.length === 0) return
+  const { count } = await tx`
     update submission set index = e.index, seq = e.seq, outcome = e.outcome, record = decode(e.record, 'hex'),
       acc = decode(e.acc, 'hex'), settled_block = e.block, settled_hash = decode(e.hash, 'hex'), settled_log = e.log,
       settled_tx = decode(e.tx, 'hex'), settled_time = e.time
@@ -216,10 +248,7 @@ async function settleEarlier(
       ${events.map((e) => bare(e.acc))}::text[], ${events.map((e) => e.block.number)}::bigint[],
       ${events.map((e) => bare(e.block.hash))}::text[], ${events.map((e) => e.logIndex)}::int[],
       ${events.map((e) => bare(e.tx))}::text[], ${events.map((e) => e.block.time)}::bigint[]
-    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time), sensor s, dataset d
-    where submission_id = decode(e.id, 'hex') and submission.index is null and s.id = submission.sensor and d.id = submission.dataset
-    returning submission.index, s.name as sensor, d.name as dataset`
-  if (rows.length !== events.length)
-    throw inconsistent('a settlement refers to an unknown or already settled submission')
-  return new Map(rows.map((row) => [row['index'], { sensor: row['sensor'], dataset: row['dataset'] }]))
+    ) as e(id, index, seq, outcome, record, acc, block, hash, log, tx, time)
+    where submission_id = decode(e.id, 'hex') and submission.index is null`
+  if (count !== events.length) throw inconsistent(UNKNOWN_SETTLED)
 }

@@ -1,25 +1,21 @@
 import type { Sql, TransactionSql } from 'postgres'
-import { keyPossessionDigest } from '../chain/record.ts'
 import type { BlockRef, ChainBlock, ChainEvent, ChainEventType } from '../chain/source.ts'
-import { fromHex, type Hex, sha256, toHex } from '../core/bytes.ts'
-import { DunesError } from '../core/error.ts'
-import type { MlDsa } from '../core/ml-dsa.ts'
-import { verifyPossession } from '../maml/possession.ts'
-import { parseSchemaFile, type SchemaFile } from '../maml/schema.ts'
-import { applySubmissions, inconsistent, type Placed, type SettledNames } from './apply-submissions.ts'
+import { fromHex, toHex } from '../core/bytes.ts'
+import { type ApplyContext, applyRegistrations, isRegistration } from './apply-registrations.ts'
+import {
+  ATTESTATION,
+  EDGE_COLUMNS,
+  inconsistent,
+  type Placed,
+  readKnown,
+  type SettledNames,
+  SUBMISSION,
+  settleEarlier,
+  submissionRows,
+} from './apply-submissions.ts'
 import { type Change, tell, tellProgress } from './changes.ts'
 import { numbered, requireNoHoles } from './continuity.ts'
-import { behindDatasetView } from './dataset-view.ts'
-import { type Columns, insertRows, isCopied, sendTogether } from './insert.ts'
-import { ensureReadingTable } from './readings.ts'
-import { EDGE } from './schema.ts'
-
-/** What applying needs to know besides the blocks. */
-export interface ApplyContext {
-  chainId: bigint
-  registry: Hex
-  mlDsa: MlDsa
-}
+import { type Cell, type Columns, insertRows, isCopied, planOnce, sendTogether } from './insert.ts'
 
 /**
  * Applies a run of blocks that continues the cursor, and moves the cursor, in one transaction. Nothing is written when
@@ -37,17 +33,31 @@ export async function applyBlocks(
     const events = blocks.flatMap((block) => block.events.map((event) => ({ ...event, block })))
     const of = <T extends ChainEventType>(type: T) =>
       events.filter((event) => event.type === type) as unknown as Placed<T>[]
-    await Promise.all([requireContinuation(tx, blocks[0] as ChainBlock), requireNoHoles(tx, numbered(of))])
-    // Registrations first and in order: submissions of the same run refer to them, and never the other way round.
-    for (const event of events) await applyRegistration(tx, event, event.block, context)
-    const settled = await applySubmissions(tx, of('submitted'), of('attested'), of('settled'))
-    await insertAnchors(tx, of('anchored'))
-    const rows = blocks.map((b) => [b.number, b.hash, b.parentHash, b.time])
-    // What is told comes last, as it is held until the commit.
-    await sendTogether(isCopied(rows), [
-      () => insertRows(tx, 'block', BLOCK, rows),
+    const run = { submitted: of('submitted'), attested: of('attested'), settled: of('settled') }
+    const registers = events.some(isRegistration)
+    // Sent together: they wait for one answer. The cursor is held before the others look.
+    const [, , , before] = await Promise.all([
+      planOnce(tx),
+      requireContinuation(tx, blocks[0] as ChainBlock),
+      requireNoHoles(tx, numbered(of)),
+      registers ? null : readKnown(tx, run),
+    ])
+    // Registrations first: submissions of the same run refer to them, and never the other way round.
+    if (registers) await applyRegistrations(tx, events, context)
+    const rows = submissionRows(before ?? (await readKnown(tx, run)), run)
+    const blockRows = blocks.map((b) => [b.number, b.hash, b.parentHash, b.time])
+    const { submissions, attestations, edges, earlier, names } = rows
+    const anchors = of('anchored').map(anchorRow)
+    await sendTogether([submissions, attestations, edges, anchors, blockRows].some(isCopied), [
+      () => settleEarlier(tx, earlier),
+      () => insertRows(tx, 'submission', SUBMISSION, submissions),
+      () => insertRows(tx, 'attestation', ATTESTATION, attestations),
+      () => insertRows(tx, 'edge', EDGE_COLUMNS, edges),
+      () => insertRows(tx, 'anchor', ANCHOR, anchors),
+      () => insertRows(tx, 'block', BLOCK, blockRows),
       () => moveHead(tx, last),
-      () => tell(tx, changesOf(events, settled)),
+      // What is told comes last, as it is held until the commit.
+      () => tell(tx, changesOf(events, names)),
     ])
   })
 }
@@ -93,109 +103,22 @@ async function moveHead(tx: TransactionSql, head: BlockRef): Promise<void> {
  */
 export async function applyFinal(sql: Sql, upTo: BlockRef): Promise<void> {
   await sql.begin(async (tx) => {
-    const [head] = await tx`select head_number from cursor for update`
-    const [block] = await tx`select hash from block where number = ${upTo.number}`
+    // Sent together, as in all that live events wait for. The cursor is held before the other looks.
+    const [[head], [block]] = await Promise.all([
+      tx`select head_number from cursor for update`,
+      tx`select hash from block where number = ${upTo.number}`,
+    ])
     if (upTo.number > (head?.['head_number'] ?? -1) || (block && toHex(block['hash']) !== upTo.hash))
       throw inconsistent(`block ${upTo.number} became final as ${upTo.hash}, which is not applied`)
-    await tx`
-      update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
-      where final_number < ${upTo.number}`
-    await tx`delete from block where number < ${upTo.number}`
-    await tellProgress(tx)
+    await sendTogether(false, [
+      async () =>
+        tx`
+        update cursor set final_number = ${upTo.number}, final_hash = ${fromHex(upTo.hash)}, final_time = ${upTo.time}
+        where final_number < ${upTo.number}`.execute(),
+      async () => tx`delete from block where number < ${upTo.number}`.execute(),
+      () => tellProgress(tx),
+    ])
   })
-}
-
-async function contributorId(tx: TransactionSql, account: Hex, block: number): Promise<number> {
-  const bytes = fromHex(account, 20)
-  await tx`insert into contributor (account, block) values (${bytes}, ${block}) on conflict do nothing`
-  const [row] = await tx`select id from contributor where account = ${bytes}`
-  return row?.['id'] as number
-}
-
-async function applyRegistration(
-  tx: TransactionSql,
-  event: ChainEvent,
-  block: ChainBlock,
-  context: ApplyContext,
-): Promise<void> {
-  switch (event.type) {
-    case 'keyRegistered': {
-      const contributor = await contributorId(tx, event.contributor, block.number)
-      const digest = keyPossessionDigest({
-        chainId: context.chainId,
-        registry: context.registry,
-        account: event.contributor,
-        keyIndex: event.keyIndex,
-      })
-      const valid = verifyPossession(event.publicKey, digest, event.possession, context.mlDsa)
-      await tx`
-        insert into contributor_key (contributor, key_index, key_id, public_key, possession, possession_valid, block, log_index)
-        values (${contributor}, ${event.keyIndex}, ${fromHex(event.keyId)}, ${event.publicKey}, ${event.possession},
-                ${valid}, ${block.number}, ${event.logIndex})`
-      return
-    }
-    case 'keyRevoked': {
-      const contributor = await contributorId(tx, event.contributor, block.number)
-      await tx`
-        update contributor_key set revoked_block = ${block.number}
-        where contributor = ${contributor} and key_index = ${event.keyIndex}`
-      return
-    }
-    case 'datasetUpdated': {
-      if (event.version === 0) {
-        await tx`insert into dataset (name, block) values (${event.name}, ${block.number})`
-      }
-      const { file, problem } = readSchema(event.schema)
-      await tx`
-        insert into dataset_version (dataset, version, schema_sha256, schema, schema_name, problem, block, log_index)
-        select id, ${event.version}, ${sha256(event.schema)}, ${event.schema}, ${file?.name ?? null}, ${problem},
-               ${block.number}, ${event.logIndex}
-        from dataset where name = ${event.name}`
-      if (file) await behindDatasetView(tx, event.name, () => ensureReadingTable(tx, event.name, file))
-      return
-    }
-    case 'sensorRegistered': {
-      const contributor = await contributorId(tx, event.contributor, block.number)
-      const [row] = await tx`
-        insert into sensor (name, dataset, contributor, h3, block)
-        select ${event.name}, id, ${contributor}, ${BigInt.asIntN(64, event.h3Cell).toString()}::numeric::bigint, ${block.number}
-        from dataset where name = ${event.dataset}
-        returning id, dataset`
-      if (!row) throw inconsistent(`sensor ${event.name} belongs to the unknown dataset ${event.dataset}`)
-      await tx`
-        insert into edge (src, kind, dst, block) values
-          (${contributor}, ${EDGE.owns}, ${row['id']}, ${block.number}),
-          (${row['id']}, ${EDGE.feeds}, ${row['dataset']}, ${block.number})`
-      return
-    }
-    case 'validatorAdded': {
-      const contributor = await contributorId(tx, event.account, block.number)
-      await tx`insert into validator (contributor, since_block, since_log) values (${contributor}, ${block.number}, ${event.logIndex})`
-      return
-    }
-    case 'validatorRemoved': {
-      const contributor = await contributorId(tx, event.account, block.number)
-      await tx`update validator set until_block = ${block.number} where contributor = ${contributor} and until_block is null`
-      return
-    }
-    case 'leafPolicyAdded':
-      await tx`
-        insert into leaf_policy (first_index, hash, block)
-        values (${event.firstIndex}, ${fromHex(event.policyHash)}, ${block.number})`
-      return
-    default:
-      return
-  }
-}
-
-/** The schema file, or why the bytes are none. */
-function readSchema(bytes: Uint8Array): { file: SchemaFile | null; problem: string | null } {
-  try {
-    return { file: parseSchemaFile(bytes), problem: null }
-  } catch (error) {
-    if (error instanceof DunesError) return { file: null, problem: error.message }
-    throw error
-  }
 }
 
 interface EdgeRow {
@@ -215,11 +138,28 @@ export async function insertEdges(tx: TransactionSql, edges: EdgeRow[]): Promise
     on conflict do nothing`
 }
 
-async function insertAnchors(tx: TransactionSql, events: Placed<'anchored'>[]): Promise<void> {
-  for (const e of events) {
-    await tx`
-      insert into anchor (seq, size, root, previous_size, chain_hash, block, block_hash, time, tx, log_index)
-      values (${e.seq}, ${e.size}, ${fromHex(e.root)}, ${e.previousSize}, ${fromHex(e.chain)}, ${e.block.number},
-              ${fromHex(e.block.hash)}, ${e.block.time}, ${fromHex(e.tx)}, ${e.logIndex})`
-  }
+const ANCHOR: Columns = {
+  seq: 'int8',
+  size: 'int8',
+  root: 'hex',
+  previous_size: 'int8',
+  chain_hash: 'hex',
+  block: 'int8',
+  block_hash: 'hex',
+  time: 'int8',
+  tx: 'hex',
+  log_index: 'int4',
 }
+
+const anchorRow = (e: Placed<'anchored'>): Cell[] => [
+  e.seq,
+  e.size,
+  e.root,
+  e.previousSize,
+  e.chain,
+  e.block.number,
+  e.block.hash,
+  e.block.time,
+  e.tx,
+  e.logIndex,
+]

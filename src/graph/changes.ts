@@ -128,18 +128,22 @@ function rowsOf(changes: readonly Change[]): NewRow[] {
  * the log: whoever comes second waits here for the first, and then sees what it did, so that no index is passed over by both.
  */
 export async function tellProgress(tx: TransactionSql): Promise<void> {
-  let [told] = await tx`select final, logged, anchored from feed for update`
+  const read = () =>
+    Promise.all([
+      tx`select final, logged, anchored from feed for update`,
+      tx`
+        select c.final_number as block,
+               (select index from submission where index >= f.final and settled_block > c.final_number order by index limit 1) as unfinal,
+               (select coalesce(max(index) + 1, 0) from submission)::bigint as settled,
+               coalesce((select size from log_head), 0)::bigint as logged
+        from cursor c, feed f`,
+    ])
+  let [[told], [row]] = await read()
   if (!told) {
     await tx`insert into feed default values on conflict do nothing`
-    ;[told] = await tx`select final, logged, anchored from feed for update`
+    ;[[told], [row]] = await read()
   }
   const { final, logged, anchored } = told as unknown as Record<'final' | 'logged' | 'anchored', number>
-  const [row] = await tx`
-    select c.final_number as block,
-           (select index from submission where index >= ${final} and settled_block > c.final_number order by index limit 1) as unfinal,
-           (select coalesce(max(index) + 1, 0) from submission)::bigint as settled,
-           coalesce((select size from log_head), 0)::bigint as logged
-    from cursor c`
   if (!row) return
   const now = { final: row['unfinal'] ?? row['settled'], logged: row['logged'] }
   const block = row['block'] as number
@@ -166,9 +170,11 @@ export async function tellProgress(tx: TransactionSql): Promise<void> {
     }
   }
   if (changes.length === 0) return
-  await tx`
-    update feed set final = ${Math.max(final, now.final)}, logged = ${Math.max(logged, now.logged)}, anchored = ${covered}`
-  await tell(tx, changes)
+  await Promise.all([
+    tx`
+      update feed set final = ${Math.max(final, now.final)}, logged = ${Math.max(logged, now.logged)}, anchored = ${covered}`.execute(),
+    tell(tx, changes),
+  ])
 }
 
 /** The indices from `from` up to but without `to`, in pieces. */

@@ -54,6 +54,14 @@ export async function insertRows(
 /** Whether {@link insertRows} adds so many rows by COPY. */
 export const isCopied = (rows: readonly unknown[]): boolean => rows.length >= COPY_ROWS
 
+/**
+ * Has the statements of this transaction planned once for a session, and not anew for each array that they are given: of few rows
+ * planning costs more than all else, and of many rows a look into an index for each is what they are made for.
+ */
+export async function planOnce(tx: TransactionSql): Promise<void> {
+  await tx`set local plan_cache_mode = force_generic_plan`
+}
+
 type Job = () => Promise<unknown>
 
 /**

@@ -6,8 +6,8 @@ import type { Judgement } from '../receipt/judge.ts'
 import { knownPolicy, type LeafPolicy } from '../receipt/policy.ts'
 import { tell } from './changes.ts'
 import type { Sql } from './connect.ts'
-import { sendTogether } from './insert.ts'
-import { putPayloads } from './payloads.ts'
+import { planOnce, sendTogether } from './insert.ts'
+import { putPayloads, releasePayloads } from './payloads.ts'
 import { areCopied, holdReadingTable, insertReadings, type SubmissionReadings } from './readings.ts'
 import { OUTCOMES, type StoredJudgement } from './schema.ts'
 
@@ -191,6 +191,7 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       const { payload: _, ...facts } = read
       return { read: facts, detail: printable(detail) }
     })
+    const planning = planOnce(tx)
     const storing = putPayloads(
       tx,
       judged.flatMap(({ submission, bytes }) =>
@@ -210,7 +211,8 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
       returning u.id`
     const datasets = [...new Set(judged.map(({ submission }) => submission.dataset))].sort()
     // Sent together: they wait for one answer.
-    const [, rows, ...tables] = await Promise.all([
+    const [, , rows, ...tables] = await Promise.all([
+      planning,
       storing,
       updating,
       ...datasets.map((dataset) => holdReadingTable(tx, dataset)),
@@ -247,6 +249,11 @@ export async function writeJudgements(sql: Sql, judged: readonly Judged[]): Prom
         (dataset, i) => () => insertReadings(tx, dataset, tables[i] ?? null, byDataset.get(dataset) ?? []),
       ),
       () => writeRetrievals(tx, retrievals),
+      () =>
+        releasePayloads(
+          tx,
+          written.map(({ submission }) => submission.payload.sha256),
+        ),
       () => tell(tx, changes),
     ])
     return ids

@@ -4,7 +4,7 @@ import { copyOut } from './copy.ts'
 import type { Db } from './cursor.ts'
 
 /**
- * The content-addressed payload store. Rows never change: a row is found by the SHA-256 of its bytes, which was checked before it was
+ * The content-addressed payload store. Bytes never change: a row is found by the SHA-256 of its bytes, which was checked before it was
  * written. In Postgres with the rest, so that one backup and one transaction hold both a receipt and what it is about.
  */
 
@@ -73,7 +73,18 @@ export async function getPayload(sql: Db, sha256: Uint8Array): Promise<Uint8Arra
 export async function unsettledPayloadBytes(sql: Db, contributor: Uint8Array): Promise<number> {
   const [row] = await sql`
     select coalesce(sum(length(p.bytes)), 0)::bigint as total from payload p
-    where p.contributor = ${contributor}
-      and not exists (select 1 from submission s where s.payload_sha256 = p.sha256 and s.index is not null)`
+    where p.contributor = ${contributor} and not exists (
+      select 1 from submission s where s.payload_sha256 = p.sha256 and s.index is not null and s.signed_sha256 is null)`
   return row?.['total'] as number
+}
+
+/**
+ * No longer counts payloads (0x hex) against the quota of who sent them: there is a verdict on what they were sent for. A reorganisation that takes
+ * that away does not count them again.
+ */
+export async function releasePayloads(tx: Db, sha256: readonly Hex[]): Promise<void> {
+  if (sha256.length === 0) return
+  await tx`
+    update payload set contributor = null from unnest(${sha256.map((hash) => hash.slice(2))}::text[]) as j(hash)
+    where sha256 = decode(j.hash, 'hex') and contributor is not null`
 }

@@ -75,7 +75,8 @@ const STOP: readonly StopStep[] = [
 const LOG_BYTES = 10_000_000
 
 // A few connections on a small machine beside an indexer and a chain: a quarter of a gigabyte of cache, no parallel
-// workers (they need more shared memory than containers have), and logs that do not grow by themselves.
+// workers (they need more shared memory than containers have), and logs that do not grow by themselves. The database's own log is
+// left uncompressed: most of it are pages of hashes, which take time to compress and stay as they are.
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '',
   unix_socket_permissions: '0700',
@@ -84,7 +85,6 @@ const SETTINGS: Readonly<Record<string, string>> = {
   work_mem: '16MB',
   maintenance_work_mem: '128MB',
   max_wal_size: '1GB',
-  wal_compression: 'on',
   jit: 'off',
   max_parallel_workers_per_gather: '0',
   random_page_cost: '1.1',

@@ -224,11 +224,15 @@ export const submission = pgTable(
     index('submission_reason').on(t.reason, t.id).where(sql`${t.reason} is not null`),
     index('submission_submitted_block').on(t.submittedBlock),
     index('submission_settled_block').on(t.settledBlock),
-    index('submission_payload').on(t.payloadSha256),
+    // Whose payload was not read, or not yet: of what a contributor sends, whether a submission speaks of it.
+    index('submission_payload').on(t.payloadSha256).where(sql`${t.signedSha256} is null`),
     index('submission_unjudged').on(t.index).where(sql`${t.verdict} is null and ${t.index} is not null`),
     index('submission_pending').on(t.id).where(sql`${t.index} is null`),
     uniqueIndex('submission_contributor_seq').on(t.contributor, t.seq),
-    index('submission_signed').on(t.contributor, t.signedSha256).where(sql`${t.signedSha256} is not null`),
+    // Sensor and time first, so that new entries come together where time stands (src/graph/repeats.ts).
+    index('submission_signed')
+      .on(t.sensor, sql`((${t.judgement} -> 'read' ->> 'firstTimestamp') collate "C")`, t.signedSha256)
+      .where(sql`${t.signedSha256} is not null`),
   ],
 )
 
@@ -280,13 +284,17 @@ export const edge = pgTable(
 )
 
 /** Content-addressed payload bytes. Never rolled back: a hash stays true. */
-export const payload = pgTable('payload', {
-  sha256: bytea('sha256').primaryKey(),
-  bytes: bytea('bytes').notNull(),
-  /** Who put it here over HTTP, for the quota; null for what the indexer fetched. */
-  contributor: bytea('contributor'),
-  storedAt: timestamp('stored_at', { withTimezone: true }).notNull().defaultNow(),
-})
+export const payload = pgTable(
+  'payload',
+  {
+    sha256: bytea('sha256').primaryKey(),
+    bytes: bytea('bytes').notNull(),
+    /** Who put it here over HTTP, for the quota, until there is a verdict on it; null for what the indexer fetched. */
+    contributor: bytea('contributor'),
+    storedAt: timestamp('stored_at', { withTimezone: true }).notNull().defaultNow(),
+  },
+  (t) => [index('payload_waiting').on(t.contributor).where(sql`${t.contributor} is not null`)],
+)
 
 /** What happened while the bytes of a submission were sought: local observations, kept beside the leaf and not in it. */
 export const retrieval = pgTable('retrieval', {

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { fromHex, toHex } from '../core/bytes.ts'
 import type { Clock } from '../core/clock.ts'
 import { describeError } from '../core/error.ts'
@@ -18,7 +19,7 @@ import { readPayloadsOf } from '../graph/payloads.ts'
 import { backoffMs } from '../payload/backoff.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
 import { type FetchOutcome, unavailable, type What } from '../payload/outcome.ts'
-import { judgeUri } from '../payload/uri.ts'
+import { judgeUri, uriText } from '../payload/uri.ts'
 import { parseEntry } from '../receipt/entry.ts'
 import { type Decided, type Found, Verdicts } from './verdicts.ts'
 
@@ -89,6 +90,8 @@ export class JudgeStage {
   #held = 0
   /** Local milliseconds of the last look at what became of the submissions that are sought. */
   #lookedAt = 0
+  /** Whether a batch could not be judged: also those whose bytes are here are then held against history. */
+  #doubtful = false
   /** Every unjudged submission below this index is being sought; 0 after a look, as history may have changed. */
   #soughtUpTo = 0
   /** The batch whose verdicts are being written while the next one is judged. */
@@ -130,7 +133,12 @@ export class JudgeStage {
     const beginning = this.#begin()
     const [begun, judged] = await Promise.allSettled([beginning, this.#judgeReady(beginning)])
     if (begun.status === 'rejected') throw begun.reason
-    if (judged.status === 'rejected') throw judged.reason
+    if (judged.status === 'rejected') {
+      // History may have taken away what was to be judged: found out before it is tried again.
+      this.#doubtful = true
+      this.#lookedAt = 0
+      throw judged.reason
+    }
     // More is at hand: what is being written is waited for when the next batch is to be.
     if (judged.value === BATCH || begun.value > 0) return
     await this.#written()
@@ -143,12 +151,12 @@ export class JudgeStage {
     if (!position) return 0
     // Without any at hand there is nothing to do meanwhile.
     if (this.#searches.size === 0) await beginning
-    const ready: Search[] = []
-    for (const search of this.#searches.values()) {
-      if (search.taken) continue
-      if (!this.#isDecided(search, position)) this.#attempt(search, isGraceOver(search.due, position))
-      else if (ready.length < BATCH) ready.push(search)
-    }
+    const open = [...this.#searches.values()].filter(({ taken }) => !taken)
+    const undecided = open.filter((search) => !this.#isDecided(search, position))
+    for (const search of undecided) this.#attempt(search, isGraceOver(search.due, position))
+    // What was fetched ahead is there a moment later.
+    if (undecided.length > 0) await setImmediate()
+    const ready = open.filter((search) => this.#isDecided(search, position)).slice(0, BATCH)
     if (ready.length > 0) await this.#judgeAndWrite(ready)
     return ready.length
   }
@@ -167,7 +175,9 @@ export class JudgeStage {
     this.#lookedAt = this.#deps.clock.now()
     this.#soughtUpTo = 0
     // The others are judged as they are; what is no longer true is not written.
-    const waiting = [...this.#searches.values()].filter(({ taken, bytes }) => !taken && bytes === null)
+    const waiting = [...this.#searches.values()].filter(
+      ({ taken, bytes }) => !taken && (bytes === null || this.#doubtful),
+    )
     if (waiting.length === 0) return
     const rows = await this.#deps.sql`
       select u.id, u.settled_hash, exists (select from payload p where p.sha256 = u.payload_sha256) as stored
@@ -180,6 +190,7 @@ export class JudgeStage {
       if (!row || toHex(row['settled_hash']) !== search.due.settledHash) this.#forget(search.due.id)
       else if (row['stored']) found.push(search)
     }
+    this.#doubtful = false
     await this.#findStored(found)
   }
 
@@ -401,8 +412,5 @@ const retrievalOf = ({ attempts, failure }: Search, bytes: Uint8Array | null): R
 
 const SILENT = { what: 'timeout', detail: 'The host did not answer before the grace ended.' } as const
 
-const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
-/** The URI as text; what is not UTF-8 becomes U+FFFD, which no accepted URI holds. */
-const uriText = (uri: Uint8Array): string => lenient.decode(uri)
 /** Scheme and authority: whoever is asked for what a URI names. */
 const hostOf = (uri: string): string => /^[^:]*:(?:\/\/[^/?#]*)?/.exec(uri)?.[0] ?? uri

@@ -21,6 +21,7 @@ import {
   writeCheckpoint,
   writeLeaves,
 } from '../graph/log-store.ts'
+import { readRepeated } from '../graph/repeats.ts'
 import { lastRestored, readRestored, takeRestored } from '../graph/restored.ts'
 import { EDGE, type StoredJudgement } from '../graph/schema.ts'
 import type { LogState } from '../log/append.ts'
@@ -149,7 +150,7 @@ export class SequenceStage {
   /** Final, judged submissions that continue the log without a gap. */
   async #judgedFrom(size: number): Promise<JudgedRow[]> {
     const rows = await this.#deps.sql`
-      select u.id, u.index, u.submission_id, u.contributor, u.seq, u.acc, u.schema_sha256, u.payload_sha256, u.payload_bytes, u.uri, u.key_id,
+      select u.id, u.index, u.submission_id, u.sensor, u.seq, u.acc, u.schema_sha256, u.payload_sha256, u.payload_bytes, u.uri, u.key_id,
              u.submitted_block, u.submitted_log, u.outcome, u.settled_tx, u.settled_block, u.settled_hash, u.settled_log, u.settled_time,
              u.verdict, u.reason, u.observed, u.judgement, c.account, s.name as sensor_name, d.name as dataset_name
       from (
@@ -170,26 +171,16 @@ export class SequenceStage {
 
   /** Internal ids of accepted rows that repeat an earlier accepted submission of their contributor, with that one's id. */
   async #findDuplicates(tx: Db, rows: readonly JudgedRow[]): Promise<Map<number, number>> {
-    const out = new Map<number, number>()
-    const accepted = rows.filter((row) => row.verdict === 'accepted' && row.judgement.read)
-    const first = rows[0]
-    if (!first || accepted.length === 0) return out
-    // A look into an index for each row, whatever the planner knows: `offset 0` keeps it from walking all of one's submissions in order.
-    const logged = await tx`
-      select e.id, u.id as earlier
-      from unnest(${accepted.map((row) => row.id)}::bigint[], ${accepted.map((row) => row.contributorId)}::bigint[],
-                  ${accepted.map((row) => row.judgement.read?.signedBytesSha256.slice(2) ?? '')}::text[]) as e(id, contributor, signed)
-      cross join lateral (
-        select same.id from (
-          select s.id, s.index from submission s
-          where s.contributor = e.contributor and s.signed_sha256 = decode(e.signed, 'hex') and s.index < ${first.index} and s.verdict = 'accepted'
-          offset 0) as same
-        order by same.index limit 1) as u`
-    for (const row of logged) out.set(row['id'], row['earlier'])
+    const accepted = rows.flatMap(({ id, sensorId: sensor, verdict, judgement: { read } }) =>
+      verdict === 'accepted' && read
+        ? [{ id, sensor, firstTimestamp: read.firstTimestamp, signedSha256: read.signedBytesSha256.slice(2) }]
+        : [],
+    )
+    const out = await readRepeated(tx, accepted, rows[0]?.index ?? 0)
     const seen = new Map<string, number>()
     for (const row of accepted) {
       if (out.has(row.id)) continue
-      const key = `${row.contributorId}/${row.judgement.read?.signedBytesSha256}`
+      const key = `${row.sensor}/${row.signedSha256}`
       const earlier = seen.get(key)
       if (earlier === undefined) seen.set(key, row.id)
       else out.set(row.id, earlier)
@@ -312,7 +303,7 @@ function differingField(a: ParsedEntry, b: ParsedEntry): string {
 interface JudgedRow {
   id: number
   index: number
-  contributorId: number
+  sensorId: number
   settledBlock: number
   verdict: 'accepted' | 'rejected'
   reason: Reason | null
@@ -325,7 +316,7 @@ function judgedRow(row: Row): JudgedRow {
   return {
     id: row['id'],
     index: row['index'],
-    contributorId: row['contributor'],
+    sensorId: row['sensor'],
     settledBlock: row['settled_block'],
     verdict: row['verdict'],
     reason: row['reason'],

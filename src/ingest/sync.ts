@@ -4,10 +4,12 @@ import { DunesError } from '../core/error.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../core/metrics.ts'
 import type { Wake } from '../core/wake.ts'
-import { type ApplyContext, applyBlocks, applyFinal } from '../graph/apply.ts'
+import { applyBlocks, applyFinal } from '../graph/apply.ts'
+import type { ApplyContext } from '../graph/apply-registrations.ts'
 import type { Sql } from '../graph/connect.ts'
 import { readCursor } from '../graph/cursor.ts'
 import { rollback } from '../graph/rollback.ts'
+import type { FetchAhead } from './ahead.ts'
 
 export interface SyncDeps {
   source: ChainSource
@@ -16,6 +18,8 @@ export interface SyncDeps {
   clock: Clock
   logger: Logger
   metrics: Metrics
+  /** Told of blocks before they are applied. */
+  ahead: Pick<FetchAhead, 'expect'>
   /** Woken when there may be something new to judge. */
   applied: Wake
   /** Told of every step that is committed. */
@@ -38,6 +42,7 @@ export async function syncChain(deps: SyncDeps, signal: AbortSignal): Promise<vo
     batches.flush()
     switch (step.kind) {
       case 'append': {
+        deps.ahead.expect(step.blocks)
         try {
           await applyBlocks(sql, step.blocks, deps.context)
         } catch (error) {

@@ -116,3 +116,7 @@ export function judgeUri(uri: string): string | null {
   const parsed = parseUri(uri)
   return typeof parsed === 'string' ? parsed : null
 }
+
+const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
+/** A submission's URI, raw bytes on the chain, as text; what is not UTF-8 becomes U+FFFD, which no accepted URI holds. */
+export const uriText = (uri: Uint8Array): string => lenient.decode(uri)

@@ -1,6 +1,6 @@
 import { BLOCK_HISTORY, blockHashSlot } from '../chain/block-history.ts'
 import { getBlock, getLogProof, getProof, type LogProof } from '../chain/blocks.ts'
-import { ChainError } from '../chain/source.ts'
+import { lacksState } from '../chain/rpc-failure.ts'
 import { type Hex, toHex } from '../core/bytes.ts'
 import { accountEvidence } from '../proof/build.ts'
 import type { AccountEvidence, AnchoredEventEvidence } from '../proof/bundle.ts'
@@ -102,22 +102,18 @@ function logProof(ctx: ServiceContext, block: Ground['block'], logIndex: number)
   return made
 }
 
-/** How endpoints say that they do not keep the state of a block. */
-const STATE_GONE = /\bstate\b|trie|archive|prun|out ?of ?range|proof window/i
-
 /**
- * Waits for evidence under the block of an event. Throws `EVENT_UNPROVABLE` where the endpoint says that it does not keep that block's state:
+ * Waits for evidence under the block of an event. Throws `EVENT_UNPROVABLE` where no endpoint keeps that block's state:
  * most nodes keep the state of the latest blocks alone.
  */
 export async function orUnprovable<T>(evidence: Promise<T>, { block, history }: EventPart): Promise<T> {
   try {
     return await evidence
   } catch (error) {
-    const gone = error instanceof ChainError && error.code === 'RPC_REFUSED' && STATE_GONE.test(error.message)
-    if (history !== null || !gone) throw error
+    if (history !== null || !lacksState(error)) throw error
     throw new ServiceError(
       'EVENT_UNPROVABLE',
-      `the endpoint does not give out the state of block ${block.number}, in which the anchor was taken`,
+      `no endpoint here gives out the state of block ${block.number}, in which the anchor was taken`,
       {
         hint: `leave \`event\` out; the last final block knows the hashes of ${BLOCK_HISTORY.window} blocks at most, older anchors need an archive node`,
         cause: error,

@@ -131,16 +131,41 @@ async function* loggedPayloads({ sql }: ServiceContext, from: number, to: number
 
 /** The payloads that no leaf below `size` speaks of: of submissions that are to come, or are not logged yet. */
 async function* otherPayloads({ sql }: ServiceContext, size: number, counts: Counts) {
-  for (let after = ''; ; ) {
-    const rows = (await sql`
-      select encode(p.sha256, 'hex') as sha256, length(p.bytes) as bytes from payload p
-      where p.sha256 > decode(${after}, 'hex') and not exists (
-        select from submission u join leaf l on l.submission = u.id where u.payload_sha256 = p.sha256 and l.index < ${size})
-      order by p.sha256 limit ${PAGE}`) as unknown as { sha256: string; bytes: number }[]
-    yield* payloadsOf(sql, rows, counts)
-    const last = rows.at(-1)
-    if (!last) return
-    after = last.sha256
+  // The server finds them all at once, by sorting, and hands them out in pages.
+  const pages = pagesOf<{ sha256: string; bytes: number }[]>((take) =>
+    sql.begin('read only', async (tx) => {
+      await tx`set local cursor_tuple_fraction = 1`
+      // No parameters in what declares a cursor.
+      await tx.unsafe(`
+        declare other_payloads no scroll cursor for
+        select encode(p.sha256, 'hex') as sha256, length(p.bytes) as bytes from payload p
+        where not exists (
+          select from submission u join leaf l on l.submission = u.id where u.payload_sha256 = p.sha256 and l.index < ${Math.trunc(size)})
+        order by p.sha256`)
+      for (;;) {
+        const rows = await tx.unsafe(`fetch ${PAGE} from other_payloads`)
+        if (rows.length === 0) return
+        await take(rows as unknown as { sha256: string; bytes: number }[])
+      }
+    }),
+  )
+  for await (const page of pages) yield* payloadsOf(sql, page, counts)
+}
+
+/** What `read` hands on, which waits until the page before was taken, and fails once nobody takes any more. */
+async function* pagesOf<T>(read: (take: (page: T) => Promise<void>) => Promise<unknown>): AsyncGenerator<T> {
+  const { readable, writable } = new TransformStream<T, T>()
+  const writer = writable.getWriter()
+  const reading = read((page) => writer.write(page)).then(
+    () => writer.close(),
+    (error: unknown) => writer.abort(error),
+  )
+  // Its failure is that of the next page.
+  reading.catch(() => {})
+  try {
+    yield* readable
+  } finally {
+    await reading.catch(() => {})
   }
 }
 

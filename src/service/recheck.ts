@@ -9,10 +9,11 @@ import type { Deployment } from '../graph/cursor.ts'
 import { factsOf } from '../graph/facts.ts'
 import { readSchemaBytes } from '../graph/judgements.ts'
 import { getPayload } from '../graph/payloads.ts'
+import { readRepeated } from '../graph/repeats.ts'
 import { OUTCOMES, type StoredJudgement } from '../graph/schema.ts'
 import { compareStatements, readStatements, statementsOf } from '../graph/statements.ts'
 import type { PayloadFetcher } from '../payload/fetch.ts'
-import { judgeUri } from '../payload/uri.ts'
+import { judgeUri, uriText } from '../payload/uri.ts'
 import type { Outcome } from '../receipt/entry.ts'
 import { type Judgement, judge, judgeDuplicate } from '../receipt/judge.ts'
 import { makeReceiptEntry } from '../receipt/make.ts'
@@ -164,7 +165,7 @@ async function compareVerdict(deps: RecheckDeps, row: Row, out: Report, signal: 
     return
   }
   const outcome = OUTCOMES[row['outcome'] - 1] as Outcome
-  const uri = new TextDecoder('utf-8', { ignoreBOM: true }).decode(row['uri'])
+  const uri = uriText(row['uri'])
   const asked = outcome === 'validated' && judgeUri(uri) === null
   const bytes = asked ? await readPayload(deps, row, uri, out, signal) : null
   const observed = row['observed'] as boolean
@@ -264,11 +265,11 @@ async function readPayload(
   return stored && stored.length === row['payload_bytes'] ? stored : null
 }
 
-/** Whether an earlier accepted submission of the same contributor has the same signed bytes. */
+/** Whether an earlier accepted submission has the same signed bytes. */
 async function repeats(sql: Sql, row: Row, { verdict, read }: Judgement): Promise<boolean> {
   if (verdict !== 'accepted' || !read) return false
-  const [earlier] = await sql`
-    select 1 from submission where contributor = ${row['contributor']} and signed_sha256 = ${fromHex(read.signedBytesSha256)}
-      and index < ${row['index']} and verdict = 'accepted' limit 1`
-  return earlier !== undefined
+  const { firstTimestamp, signedBytesSha256 } = read
+  const signedSha256 = signedBytesSha256.slice(2)
+  const signed = { id: row['id'], sensor: row['sensor'], firstTimestamp, signedSha256 }
+  return (await readRepeated(sql, [signed], row['index'])).size > 0
 }

@@ -4,7 +4,7 @@ import { fromHex, type Hex } from '../core/bytes.ts'
 import { REASON_INFO, REASONS, type Reason } from '../core/reason.ts'
 import { OUTCOMES } from '../graph/schema.ts'
 import { formatSeconds } from '../maml/time.ts'
-import { judgeUri } from '../payload/uri.ts'
+import { judgeUri, uriText } from '../payload/uri.ts'
 import type { Outcome, Verdict } from '../receipt/entry.ts'
 import { boundsOf, indexRange, readBounds, STATES, type State, type StateBounds, stateOf } from './bounds.ts'
 import type { ServiceContext } from './context.ts'
@@ -195,8 +195,6 @@ export async function findSubmission(ctx: ServiceContext, id: string): Promise<F
   return { key: row['id'], item: present(row, bounds, ctx.deployment.chain), bounds }
 }
 
-const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
-
 /** The words for a reason code, with what was found. */
 export const describeReason = (reason: Reason, found: string | null): ReasonDetail => ({
   ...REASON_INFO[reason],
@@ -216,7 +214,7 @@ function present(row: Row, bounds: StateBounds, chain: string): SubmissionItem {
   const index = row['index'] as number | null
   const reason = row['reason'] as Reason | null
   const outcome = row['outcome'] as number | null
-  const uri = lenient.decode(row['uri'])
+  const uri = uriText(row['uri'])
   const self = `/v1/submissions/${id}`
   return {
     id,

@@ -24,7 +24,6 @@ import {
 import {
   EAGER,
   type Indexer,
-  reading,
   type Station,
   startIndexer,
   startWorld,
@@ -68,7 +67,7 @@ const firstOf = (rpc: RpcPool) => rpc.endpoints()[0]
 async function grow(): Promise<number> {
   const [station] = world.stations as [Station]
   const size = (await readLogHead(database.sql)).size + 1
-  await world.attest(await world.submit(station, world.payload(station, [reading(station.sensor, size)])))
+  await world.attest(await world.submitReading(station, size))
   await until(
     'a checkpoint of the next leaf',
     async () => {

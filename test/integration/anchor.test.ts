@@ -18,7 +18,6 @@ import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import {
   EAGER,
   type Indexer,
-  reading,
   type Station,
   startIndexer,
   startWorld,
@@ -65,7 +64,7 @@ const onChain = async () => (await portOf(world.rpcUrl).state()).size
 async function grow(): Promise<number> {
   const [station] = world.stations as [Station]
   const before = (await readLogHead(database.sql)).size
-  const id = await world.submit(station, world.payload(station, [reading(station.sensor, before)]))
+  const id = await world.submitReading(station, before)
   await world.attest(id)
   await until(
     'a checkpoint of the next leaf',

@@ -36,8 +36,7 @@ afterAll(async () => {
 
 it('tells everything that happens to submissions through a reorganisation, restarts of both sides, finality and anchors', async () => {
   const [first, second] = world.stations as [Station, Station]
-  const submit = (station: Station, air: number) =>
-    world.submit(station, world.payload(station, [reading(station.sensor, air)]))
+  const submit = (station: Station, air: number) => world.submitReading(station, air)
   const options = { anchor: EAGER, confirmations: CONFIRMATIONS }
   let indexer = startIndexer(world, database.sql, options)
 

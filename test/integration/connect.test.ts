@@ -92,6 +92,17 @@ test('name and time limits reach the server', async () => {
   await sql.end()
 })
 
+test('the server ends a transaction that nobody goes on with, and the pool goes on', async () => {
+  const sql = await connect(database.url, { max: 1, idleInTransactionTimeout: 100 })
+  const forgotten = sql.begin(async (tx) => {
+    await tx`select 1`
+    await new Promise(() => {})
+  })
+  await expect(forgotten).rejects.toThrow(/idle-in-transaction timeout|CONNECTION_CLOSED/)
+  expect(await sql`select 1 as one`).toEqual([{ one: 1 }])
+  await sql.end()
+})
+
 describe('refusals', () => {
   test('nobody listens: typed, retryable, and never with the password', async () => {
     const port = await freePort()

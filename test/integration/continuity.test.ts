@@ -7,7 +7,7 @@ import { readPosition } from '../../src/graph/cursor.ts'
 import { ALICE, BOB, deployment, fillGraph, hashOf, SCHEMA, submissionId } from '../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import { startRpcProxy } from '../support/rpc-proxy.ts'
-import { reading, startIndexer, startWorld, until } from '../support/world.ts'
+import { startIndexer, startWorld, until } from '../support/world.ts'
 
 // The made-up graph holds 4 submissions, Alice's 0 and 2 and Bob's 1 and 3, of which the first three are settled.
 let database: TestDatabase
@@ -128,9 +128,7 @@ describe('an endpoint that leaves single logs out', () => {
       // All in one block each, so that its bloom says nothing of the one that is missing.
       await world.rpc('evm_setAutomine', [false])
       const ids: string[] = []
-      const sent = world.stations.map((station, i) =>
-        world.submit(station, world.payload(station, [reading(station.sensor, i)])),
-      )
+      const sent = world.stations.map((station, i) => world.submitReading(station, i))
       await until('all to be sent', async () => {
         const pool = await world.rpc<{ pending: string }>('txpool_status')
         return Number(pool.pending) === 3 ? true : undefined

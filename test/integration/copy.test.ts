@@ -130,7 +130,7 @@ test('finds stored payloads of few and of many submissions, none of another leng
     sql,
     some.map((n) => ids[n] as number),
   )
-  expect([...few.keys()].sort()).toEqual([ids[0], ids[5]])
+  expect([...few.keys()].sort((a, b) => a - b)).toEqual([ids[0], ids[5]])
   const all = await readPayloadsOf(sql, ids)
   expect(all.size).toBe(19)
   for (const [n, id] of ids.entries()) expect(all.get(id)).toEqual(n === 3 ? undefined : payload(n))

@@ -10,7 +10,7 @@ import { type LogHead, readLogHead } from '../../src/graph/log-store.ts'
 import { canRetry } from '../../src/ingest/stage.ts'
 import { dumpGraph } from '../support/dump.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
-import { reading, type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
+import { type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
 
 // Indexers that die at any instant, and others that take over.
 
@@ -63,7 +63,7 @@ function startProcess(database: TestDatabase): Process {
 let air = 0
 async function send(): Promise<void> {
   const station = world.stations[air % 2] as Station
-  const id = await world.submit(station, world.payload(station, [reading(station.sensor, air++)]))
+  const id = await world.submitReading(station, air++)
   await world.attest(id, air % 5 !== 0)
 }
 

@@ -2,15 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { connect, type Sql } from '../../src/graph/connect.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import { expectStraightLoad } from '../support/straight-load.ts'
-import {
-  type Indexer,
-  reading,
-  type Station,
-  startIndexer,
-  startWorld,
-  until,
-  type World,
-} from '../support/world.ts'
+import { type Indexer, type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
 
 let world: World
 let database: TestDatabase
@@ -29,7 +21,7 @@ afterAll(async () => {
 
 const send = async (air: number) => {
   const [station] = world.stations as [Station]
-  await world.attest(await world.submit(station, world.payload(station, [reading(station.sensor, air)])))
+  await world.attest(await world.submitReading(station, air))
 }
 const logged = (size: number, indexer: Indexer, sql = aside) =>
   until(

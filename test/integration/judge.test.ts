@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { sha256, toHex, utf8 } from '../../src/core/bytes.ts'
 import { silentLogger } from '../../src/core/logger.ts'
 import { createMetrics } from '../../src/core/metrics.ts'
@@ -7,11 +7,12 @@ import { Wake } from '../../src/core/wake.ts'
 import { readPublicKeys, readUnjudged } from '../../src/graph/judgements.ts'
 import { putPayload } from '../../src/graph/payloads.ts'
 import { rollback } from '../../src/graph/rollback.ts'
+import { FetchAhead } from '../../src/ingest/ahead.ts'
 import { JudgeStage } from '../../src/ingest/judge.ts'
 import type { PayloadFetcher } from '../../src/payload/fetch.ts'
 import { type FetchOutcome, unavailable } from '../../src/payload/outcome.ts'
 import { DEVNET_POLICY, policyHash } from '../../src/receipt/policy.ts'
-import { CHAIN, fillGraph, hashOf } from '../support/graph.ts'
+import { CHAIN, fillGraph, hashOf, submissionId } from '../support/graph.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 
 // The second stage against hosts that hang, flood and lie, and chains that change under it. Two of three submissions of
@@ -44,12 +45,14 @@ function judging(answer: Answer) {
       return answer(uri, bytes)
     },
   }
+  const clock = { now: () => now, sleep: async () => {} }
+  const ahead = new FetchAhead({ sql: database.sql, fetcher, clock })
   const stage = new JudgeStage({
     chain: CHAIN,
     sql: database.sql,
-    fetcher,
+    fetcher: ahead,
     mlDsa,
-    clock: { now: () => now, sleep: async () => {} },
+    clock,
     logger: silentLogger,
     metrics,
     applied,
@@ -59,7 +62,7 @@ function judging(answer: Answer) {
   const turns = async (count: number) => {
     for (let i = 0; i < count; i++) await stage.turn(AbortSignal.abort())
   }
-  return { stage, asked, turns }
+  return { stage, asked, turns, ahead }
 }
 
 const verdicts = async () =>
@@ -294,4 +297,37 @@ test('counts what fetches gave, those that only made room among them', async () 
   await turns(1)
   await new Promise((done) => setImmediate(done))
   expect((await metrics.fetches.get()).values).toMatchObject([{ labels: { outcome: 'busy' }, value: 1 }])
+})
+
+test('takes over what was fetched before its settlement was written, and asks nobody again', async () => {
+  await fill(2, 0)
+  const bytes = utf8('not MAML')
+  await database.sql`update submission set payload_sha256 = ${sha256(bytes)}, payload_bytes = ${bytes.length} where index = 1`
+  const { turns, asked, ahead } = judging(async () => ({ kind: 'bytes', bytes }))
+  const event = { type: 'settled', id: submissionId(1), outcome: 'validated' }
+  ahead.expect([{ events: [event] }] as never)
+  await vi.waitFor(() => expect(asked).toHaveLength(1))
+  await turns(1)
+  expect(asked).toHaveLength(1)
+  await turns(1)
+  expect(await verdicts()).toEqual({ MAML_MALFORMED: 1, URI_REFUSED: 1 })
+  const [row] = await database.sql`select attempts from retrieval`
+  expect(row?.['attempts']).toBe(1)
+})
+
+test('forgets a submission whose payload is here when a reorganisation took it away with its schema', async () => {
+  await fill(2, 0)
+  const bytes = utf8('---\nmaml: 1.0\n---\n')
+  await database.sql`update submission set payload_sha256 = ${sha256(bytes)}, payload_bytes = ${bytes.length} where index = 1`
+  let give: (outcome: FetchOutcome) => void = () => {}
+  const { stage, turns } = judging(() => new Promise((done) => (give = done)))
+  await turns(2)
+  await rollback(database.sql, { number: 1009, hash: hashOf('block 1009'), time: 1_700_001_009 })
+  await database.sql`delete from dataset_version`
+  give({ kind: 'bytes', bytes })
+  await new Promise((done) => setImmediate(done))
+  await expect(turns(1)).rejects.toMatchObject({ code: 'GRAPH_INCONSISTENT', retryable: true })
+  await turns(1)
+  expect(stage.depth).toBe(0)
+  expect(stage.held).toBe(0)
 })

@@ -8,7 +8,7 @@ import { readPosition } from '../../src/graph/cursor.ts'
 import { RecheckStage } from '../../src/ingest/recheck.ts'
 import { type TestDatabase, testDatabase } from '../support/postgres.ts'
 import { type RpcProxy, startRpcProxy } from '../support/rpc-proxy.ts'
-import { reading, type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
+import { type Station, startIndexer, startWorld, until, type World } from '../support/world.ts'
 
 let world: World
 let database: TestDatabase
@@ -21,7 +21,7 @@ beforeAll(async () => {
   const [station] = world.stations as [Station]
   const indexer = startIndexer(world, database.sql)
   for (let i = 0; i < 3; i++) {
-    id = await world.submit(station, world.payload(station, [reading(station.sensor, i)]))
+    id = await world.submitReading(station, i)
     await world.attest(id)
   }
   await world.mine(5)

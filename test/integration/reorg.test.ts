@@ -43,7 +43,7 @@ const caughtUp = (sql: TestDatabase['sql'], indexer: Indexer) =>
 it('undoes what a reorganisation undid, and replays what took its place', async () => {
   const [first, second] = world.stations as [Station, Station]
   const send = async (station: Station, air: number, valid = true) => {
-    const id = await world.submit(station, world.payload(station, [reading(station.sensor, air)]))
+    const id = await world.submitReading(station, air)
     await world.attest(id, valid)
     return id
   }

@@ -4,7 +4,7 @@ import { freePort } from '../../anvil/anvil.ts'
 import { devPrivateKey } from '../../src/chain/dev-accounts.ts'
 import type { Hex } from '../../src/core/bytes.ts'
 import { openShell, type Shell } from './cli.ts'
-import { reading, type Station, until, type World } from './world.ts'
+import { type Station, until, type World } from './world.ts'
 
 /** A deployment that the real command line runs in a folder of its own, over a world's chain. */
 export interface RunningDunes {
@@ -101,7 +101,7 @@ export async function runDunes(
     },
     async anchored(air) {
       const station = world.stations[0] as Station
-      const id = await world.submit(station, world.payload(station, [reading(station.sensor, air)]))
+      const id = await world.submitReading(station, air)
       await world.attest(id)
       await until(`submission ${id} to be anchored`, async () => {
         await world.mine(1)

@@ -60,6 +60,8 @@ export interface World {
   payload(station: Station, readings: JsonObject[]): Uint8Array
   /** Hosts the bytes and submits them; answers the id. */
   submit(station: Station, bytes: Uint8Array, uri?: string): Promise<Hex>
+  /** {@link World.submit} of one reading with this value of `air_quality`. */
+  submitReading(station: Station, airQuality: number): Promise<Hex>
   /** Lets both validators attest. */
   attest(id: Hex, valid?: boolean): Promise<void>
   stop(): Promise<void>
@@ -158,6 +160,8 @@ export async function startWorld(stationCount = 2, args: readonly string[] = [])
       if (!event) throw new Error('the submission emitted no event')
       return event.id
     },
+    submitReading: (station, airQuality) =>
+      world.submit(station, world.payload(station, [reading(station.sensor, airQuality)])),
     async attest(id, valid = true) {
       for (const validator of validators) await (await validator.attest(id, valid)).send()
     },

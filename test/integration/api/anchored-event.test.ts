@@ -193,7 +193,12 @@ describe.each(['osaka', 'cancun'])('on a chain at %s', (hardfork) => {
       expect([problem.status, problem.code]).toEqual([422, 'EVENT_UNPROVABLE'])
       expect(problem.hint).toContain('archive node')
       expect((await fetchEvent(late, 'event', pruned)).block).toBe(kept)
-      await Promise.all([pruned.close(), proxy.stop()])
+      // One that keeps it is asked where there is one.
+      const rpc = createRpc({ urls: [proxy.url, world.rpcUrl], chainId: 31337 })
+      const both = await startApi({ ...settings, rpc })
+      expect((await fetchEvent(early, 'event', both)).block).toBe(anchors[0]?.block)
+      expect(rpc.endpoints()[0]).toMatchObject({ state: 'closed', errors: 0, lies: 0 })
+      await Promise.all([pruned.close(), both.close(), proxy.stop()])
     })
   }
 

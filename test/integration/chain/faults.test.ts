@@ -194,6 +194,18 @@ describe('answers that cannot be true are not believed', () => {
     expect(proxy.calls).toContain('eth_getBlockReceipts')
   })
 
+  it('an empty list always, of history and of two endpoints: the receipts are read instead', async () => {
+    const other = await startRpcProxy(chain.anvil.url)
+    try {
+      for (const one of [proxy, other])
+        one.fault = (request) => (request.method === 'eth_getLogs' ? { result: [] } : undefined)
+      await toHead({}, { urls: [proxy.url, other.url] })
+      expect([...proxy.calls, ...other.calls]).toContain('eth_getBlockReceipts')
+    } finally {
+      await other.stop()
+    }
+  })
+
   it('the same where an endpoint has no receipts by block', async () => {
     proxy.fault = (request) => {
       if (request.method === 'eth_getLogs') return { result: [] }

@@ -111,6 +111,8 @@ it('wakes for a head that comes right after another, a moment later', async () =
     sleep: (ms: number) =>
       new Promise<void>((resolve) => {
         pass = () => {
+          // Once: time stands still until somebody waits again.
+          pass = () => {}
           now += ms
           resolve()
         }
@@ -125,7 +127,8 @@ it('wakes for a head that comes right after another, a moment later', async () =
     pass()
     return wokeAt.length > 1 ? true : undefined
   })
-  expect(wokeAt).toEqual([1_000_000, 1_000_010])
+  // The rest of what was said may come a moment later still.
+  expect(wokeAt.slice(0, 2)).toEqual([1_000_000, 1_000_010])
   stop.abort()
   pass()
   await running

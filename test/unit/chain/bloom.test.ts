@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { bloomBits, bloomHas, bloomOf } from '../../../src/chain/bloom.ts'
+import { bloomBits, bloomFill, bloomHas, bloomOf } from '../../../src/chain/bloom.ts'
 import { type Hex, toHex } from '../../../src/core/bytes.ts'
 
 const hex = (size: number) => fc.uint8Array({ minLength: size, maxLength: size }).map(toHex)
@@ -15,6 +15,13 @@ describe('logs bloom', () => {
     for (const value of ['testtest', 'test', 'hallo', 'other'])
       expect(bloomHas(bloom, bloomBits(text(value)))).toBe(true)
     for (const value of ['tes', 'lo']) expect(bloomHas(bloom, bloomBits(text(value)))).toBe(false)
+  })
+
+  it('is as full as it has bits', () => {
+    expect(bloomFill(`0x${'00'.repeat(256)}`)).toBe(0)
+    expect(bloomFill(`0x${'ff'.repeat(256)}`)).toBe(1)
+    expect(bloomFill(`0x${'10'.repeat(255)}03`)).toBe(257 / 2048)
+    expect(bloomFill(bloomOf([{ address: `0x${'11'.repeat(20)}`, topics: [] }]))).toBe(3 / 2048)
   })
 
   it('has every address and topic put in, and nothing when empty', () => {
