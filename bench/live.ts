@@ -6,8 +6,9 @@ import { mlDsa } from '../src/core/ml-dsa-native.ts'
 import { parseMaml } from '../src/maml/parse.ts'
 import { verifyMaml } from '../src/maml/sign.ts'
 import { payloadClaim } from '../src/service/registry-client.ts'
-import { startApi } from '../test/support/api.ts'
 import type { World } from '../test/support/world.ts'
+import { startApi } from './api-process.ts'
+import { openAsker } from './asker.ts'
 import { against, type Figure, latency, median, must } from './measure.ts'
 import { type Databases, prepare, startParts, startPipeline } from './parts.ts'
 import type { Bench } from './scratch.ts'
@@ -27,19 +28,18 @@ const PATIENCE_MS = 30_000
 
 /**
  * From the block that settles a submission to its verdict in the answer of the REST API, one submission at a time, blocks mined at
- * once. The verdict comes after the payload was fetched over HTTP, hashed, parsed and its signature and readings checked.
+ * once. The API is a process of its own, as `dunes serve` is. The verdict comes after the payload was fetched over HTTP, hashed, parsed and its signature and readings checked.
  */
 export async function benchLive(bench: Bench, databases: Databases): Promise<Figure[]> {
   bench.progress('ingest: latency of single submissions')
   const { world, host } = await startParts(bench)
-  const { sql, drop } = await databases.fresh()
+  const { sql, url, drop } = await databases.fresh()
   bench.closing(drop)
   await sql`create table floor (n bigserial primary key, bytes bytea)`
   const key = new Map(world.stations.map((station) => [station, mlDsa.publicKey(65, station.seed)]))
   const out: Figure[] = []
   let n = 0
-  const api = await startApi({ sql, deployment: world.deployment })
-  bench.closing(() => api.close())
+  const ask = openAsker(bench, (await startApi(bench, url, world.deployment)).url)
   const spreadMs = (pollMs: number) => Math.min(pollMs, 250)
   for (const { name, pollMs, socket, rounds } of WAYS) {
     const indexer = startPipeline({ world, host, sql, mlDsa, pollMs, socket })
@@ -62,9 +62,9 @@ export async function benchLive(bench: Bench, databases: Databases): Promise<Fig
       await attestSync(world, second!.account, id)
       const mined = performance.now()
       for (;;) {
-        const answer = await api.get(`/v1/submissions/${id}`)
-        const { verdict } = (await answer.json()) as { verdict?: string | null }
-        if (answer.status === 200 && verdict) {
+        const answer = await ask(`/v1/submissions/${id}`)
+        const verdict = /"verdict":"([a-z]+)"/.exec(answer)?.[1]
+        if (verdict !== undefined) {
           must(verdict === 'accepted', 'a submission was rejected')
           break
         }

@@ -30,11 +30,22 @@ export interface Prepared {
   id: Hex
 }
 
+/** A database of the server. */
+export interface Database {
+  sql: Sql
+  url: string
+  /** The same database, once the server has been started anew. */
+  reopen(): Promise<Database>
+  drop(): Promise<void>
+}
+
 /** The server, and a way to get a fresh, migrated database on it. */
 export interface Databases {
   /** Of the server. */
-  pid: number
-  fresh(): Promise<{ sql: Sql; url: string; drop(): Promise<void> }>
+  readonly pid: number
+  fresh(): Promise<Database>
+  /** Ends the server, whose databases must be closed, in an orderly way, and starts it on the same data with its ordinary settings. */
+  restart(): Promise<void>
 }
 
 /** What runs an indexer over a world. */
@@ -48,33 +59,47 @@ export interface Ingesting {
   socket?: boolean
 }
 
-/** A private PostgreSQL with its ordinary settings: durable, on a unix socket. */
-export async function startDatabases(bench: Bench): Promise<Databases> {
+/** A private PostgreSQL with its ordinary settings, durable and on a unix socket, unless `settings` say otherwise. */
+export async function startDatabases(
+  bench: Bench,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Databases> {
   const dataDir = join(bench.folder(), 'postgres')
   bench.closing(() => removePrivatePostgres(dataDir))
-  const postgres = await opened(bench, startPrivatePostgres({ dataDir }))
+  let postgres = await startPrivatePostgres({ dataDir, settings })
+  bench.closing(() => postgres.stop())
   let made = 0
+  const run = async (statement: string) => {
+    const admin = await connect(postgres.url, { max: 1 })
+    await admin.unsafe(statement)
+    await admin.end({ timeout: 5 })
+  }
+  const open = async (name: string): Promise<Database> => {
+    const url = postgres.url.replace(/\/[^/?]*\?/, `/${name}?`)
+    const sql = await connect(url)
+    return {
+      sql,
+      url,
+      reopen: () => open(name),
+      async drop() {
+        await sql.end({ timeout: 5 })
+        await run(`drop database ${name} with (force)`)
+      },
+    }
+  }
   return {
-    pid: postgres.pid,
+    get pid() {
+      return postgres.pid
+    },
     async fresh() {
       const name = `bench_${made++}`
-      const run = async (statement: string) => {
-        const admin = await connect(postgres.url, { max: 1 })
-        await admin.unsafe(statement)
-        await admin.end({ timeout: 5 })
-      }
       await run(`create database ${name}`)
-      const url = postgres.url.replace(/\/[^/?]*\?/, `/${name}?`)
-      await migrate(url)
-      const sql = await connect(url)
-      return {
-        sql,
-        url,
-        async drop() {
-          await sql.end({ timeout: 5 })
-          await run(`drop database ${name} with (force)`)
-        },
-      }
+      await migrate(postgres.url.replace(/\/[^/?]*\?/, `/${name}?`))
+      return open(name)
+    },
+    async restart() {
+      await postgres.stop()
+      postgres = await startPrivatePostgres({ dataDir })
     },
   }
 }

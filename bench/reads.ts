@@ -1,7 +1,7 @@
-import { connect as dial, type Socket } from 'node:net'
 import { findStatement } from '../src/service/submission-rows.ts'
 import { deployment, fillGraph, submissionId } from '../test/support/graph.ts'
 import { startApi } from './api-process.ts'
+import { openAsker } from './asker.ts'
 import { against, exact, type Figure, median, must, rate, rounded } from './measure.ts'
 import { startDatabases } from './parts.ts'
 import type { Bench } from './scratch.ts'
@@ -21,28 +21,6 @@ interface Ran {
   cpu: number
 }
 
-/** Asks for one address after another on a connection that stays open, with as little work as HTTP allows. */
-function asker(socket: Socket): (path: string) => Promise<string> {
-  let received = ''
-  let done: ((body: string) => void) | null = null
-  socket.setEncoding('latin1')
-  socket.on('data', (text: string) => {
-    received += text
-    const head = received.indexOf('\r\n\r\n')
-    if (head < 0) return
-    const length = Number(/content-length: (\d+)/i.exec(received.slice(0, head))?.[1])
-    if (received.length < head + 4 + length) return
-    const answer = received
-    received = ''
-    done?.(answer)
-  })
-  return (path) =>
-    new Promise((resolve) => {
-      done = resolve
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`)
-    })
-}
-
 /**
  * One submission by its id, over REST and from the driver alone. This process is the client of both: of the API, which a process of its
  * own serves, and of PostgreSQL, of which the driver here asks the very statement that the API asks of it.
@@ -60,12 +38,7 @@ export async function benchReads(bench: Bench): Promise<Figure[]> {
   })
   await sql`analyze`
   const api = await startApi(bench, url, deployment)
-  const { port } = new URL(api.url)
-  const askers = Array.from({ length: AT_ONCE }, () => {
-    const socket = dial({ port: Number(port), host: '127.0.0.1', noDelay: true })
-    bench.closing(() => void socket.destroy())
-    return asker(socket)
-  })
+  const askers = Array.from({ length: AT_ONCE }, () => openAsker(bench, api.url))
   const ids = Array.from({ length: SUBMISSIONS }, (_, i) => submissionId(i))
   const keys = ids.map((id) => Buffer.from(id.slice(2), 'hex'))
   const ask = (lane: number, n: number) =>

@@ -120,6 +120,7 @@ async function indexChain(bench: Bench, databases: Databases, chain: BenchChain)
       clock: systemClock,
       logger: silentLogger,
       metrics: createMetrics(),
+      ahead: { expect: () => {} },
       applied: new Wake(),
       finalised: new Wake(),
       progressed: () => {
