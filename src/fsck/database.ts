@@ -120,9 +120,10 @@ export async function auditDatabase(audit: DatabaseAudit): Promise<DatabaseRepor
     const to = Math.min(next + BATCH, end)
     await pass.batch(next, to)
     next = to
-    // What is beyond the log may still change, so that a later run looks at it again.
-    const isStopped = audit.signal?.aborted === true
-    if (next <= leafCount && (isStopped || clock.now() - savedAt >= SAVE_MS)) {
+    // What is beyond the log may still change, so that a later run looks at it again. After the last leaf nothing else is saved, and
+    // whoever stops the audit in what follows does not lose the leaves.
+    const isDue = audit.signal?.aborted === true || next === end || clock.now() - savedAt >= SAVE_MS
+    if (next <= leafCount && isDue) {
       savedAt = clock.now()
       audit.save?.({ v: 1, subject, next, tree: tree.state(), counts, findings: findings.state() })
     }

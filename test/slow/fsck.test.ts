@@ -238,6 +238,19 @@ describe('from the database', () => {
     }
     expect((await inSnapshot((tx) => audit(tx, { state: elsewhere }))).resumedFrom).toBe(0)
   })
+
+  it('has written down the last leaf when it is interrupted in what comes after the leaves', async () => {
+    const saved: AuditState[] = []
+    const stop = new AbortController()
+    const progress = ({ step }: { step: string }) => {
+      if (step === 'anchors') stop.abort()
+    }
+    const stopped = inSnapshot((tx) =>
+      audit(tx, { progress, signal: stop.signal, save: (state) => saved.push(state) }),
+    )
+    await expect(stopped).rejects.toMatchObject({ name: 'AbortError' })
+    expect(saved.map((state) => state.next)).toEqual([SIZE])
+  })
 })
 
 describe('from the chain', () => {

@@ -1,5 +1,7 @@
 import { text } from 'node:stream/consumers'
+import { encodeEventTopics } from 'viem'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { sensorRegistryAbi } from '../../src/chain/abi.ts'
 import { createRpc } from '../../src/chain/rpc.ts'
 import type { DryRun } from '../../src/cli/dry-run.ts'
 import type { Hex } from '../../src/core/bytes.ts'
@@ -13,6 +15,8 @@ import { reading, type Station, startIndexer, startWorld, until, type World } fr
 
 // Each command is a process of its own, which takes seconds to start on a busy machine.
 vi.setConfig({ testTimeout: 240_000 })
+
+const [SETTLED] = encodeEventTopics({ abi: sensorRegistryAbi, eventName: 'SubmissionSettled' })
 
 let world: World
 let database: TestDatabase
@@ -168,22 +172,35 @@ describe('dunes index --dry-run', () => {
     expect(await shell.dunes('index', '--from', '5', ...flags())).toMatchObject({ code: 2 })
   })
 
-  it('ends with exit code 3 where an answer leaves something out that the running numbers show', async () => {
+  /** Begins a dry run of an endpoint that leaves logs of the second settlement out of every answer, and tells how many it left out. */
+  async function dryRunWithout(isLeftOut: (topics: readonly Hex[]) => boolean) {
     const proxy = await startRpcProxy(world.rpcUrl)
-    // The second settlement, from every answer that shows logs.
-    let dropped: unknown = null
-    const strip = (logs: { topics: Hex[]; transactionHash: Hex; logIndex: Hex }[]) =>
-      logs.filter((log) => {
-        if (log.topics[1] !== repeated || log.topics.length !== 3) return true
-        dropped = log
-        return false
-      })
+    let left = 0
+    const strip = (logs: { topics: Hex[] }[]) => {
+      const told = logs.filter(({ topics }) => topics[1] !== repeated || !isLeftOut(topics))
+      left += logs.length - told.length
+      return told
+    }
     proxy.fault = ({ method }, { result }) =>
       method === 'eth_getLogs' ? { result: strip(result as never) } : undefined
-    const { code, stderr } = await shell.dunes('index', '--dry-run', ...flags(proxy.url))
-    expect(dropped).not.toBeNull()
+    try {
+      return { ...(await shell.dunes('index', '--dry-run', '--json', ...flags(proxy.url))), left }
+    } finally {
+      await proxy.stop()
+    }
+  }
+
+  it('ends with exit code 3 where an answer leaves something out that the running numbers show', async () => {
+    const { code, stderr, left } = await dryRunWithout(([kind]) => kind === SETTLED)
+    expect(left).toBeGreaterThan(0)
     expect({ code, stderr }).toMatchObject({ code: 3 })
-    await proxy.stop()
+  })
+
+  it('reads what an answer leaves out of a block as a whole from its receipts', async () => {
+    const { code, stdout, left } = await dryRunWithout(() => true)
+    expect(left).toBeGreaterThan(0)
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ by_event: { submitted: 4, settled: 4, attested: 8 } })
   })
 })
 
